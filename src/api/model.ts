@@ -1,0 +1,343 @@
+import { z } from 'zod';
+import { condition, dnsLabel, listMap, quantity, rules, setList } from './schema.ts';
+
+/** One element of a command template; `{input}`-like placeholders are filled per unit. */
+const argument = z.string().max(4096);
+
+const relativePath = (): z.ZodString =>
+  z
+    .string()
+    .min(1)
+    .max(512)
+    .regex(/^[^/\u0000-\u001f\u007f]+(\/[^/\u0000-\u001f\u007f]+)*$/);
+
+const absolutePath = (): z.ZodString =>
+  z
+    .string()
+    .max(512)
+    .regex(/^(\/[A-Za-z0-9._-]+)+$/);
+
+const scratch = z
+  .object({
+    path: absolutePath().describe('Absolute path inside the container that must be writable.'),
+    seedFromImage: z
+      .boolean()
+      .default(false)
+      .describe('Copy what the image holds at this path into the scratch volume before the model starts.'),
+    sizeLimit: quantity().optional().describe('Upper bound of the volume; the pod is evicted above it.'),
+  })
+  .meta(
+    rules({
+      rule: "!(self.path in ['/data', '/out', '/analysis']) && !self.path.startsWith('/data/') && !self.path.startsWith('/out/') && !self.path.startsWith('/analysis/')",
+      message: 'scratch.path may not cover /data, /out or /analysis, which the operator mounts',
+      fieldPath: '.path',
+    }),
+  );
+
+const run = z
+  .object({
+    per: z
+      .enum(['File', 'Directory', 'Dataset'])
+      .describe(
+        'What one run of the command works on: one input file, one directory of inputs, or the whole dataset.',
+      ),
+    command: z
+      .array(argument)
+      .min(1)
+      .max(64)
+      .describe(
+        'Argument vector. Placeholders: {input} {inputDir} {output} {outputDir} {rel} {reldir} {stem} {rec} {param.NAME}. No shell is involved unless the command names one; then pass placeholders as "$1", never inside the script.',
+      )
+      .meta(
+        rules({
+          rule: "!self.exists(i, self[i] == '-c' && i + 1 < self.size() && self[i + 1].matches('[{](input|output|rel|stem|rec|param)'))",
+          message:
+            'a placeholder may not stand inside a shell script: write ["sh", "-c", "run \\"$1\\"", "sh", "{input}"], so that a file name is never executed',
+        }),
+      ),
+    workingDir: absolutePath().optional().describe("Working directory; the image's own by default."),
+    env: z
+      .array(
+        z.object({
+          name: z
+            .string()
+            .max(128)
+            .regex(/^[A-Za-z_][A-Za-z0-9_]*$/),
+          value: z.string().max(4096).default(''),
+        }),
+      )
+      .max(64)
+      .optional()
+      .describe('Fixed environment of the model. Secrets do not belong here.')
+      .meta(listMap('name')),
+    scratch: z
+      .array(scratch)
+      .max(16)
+      .optional()
+      .describe('Writable directories beside /out and /tmp, for models that write into their own folder.')
+      .meta(listMap('path')),
+    shm: quantity()
+      .optional()
+      .describe('Size of /dev/shm, counted against the memory limit. Kubernetes gives 64Mi by default.'),
+    readOnlyRootFilesystem: z.boolean().default(true).describe("Mount the image's file system read-only."),
+    terminationGracePeriodSeconds: z
+      .int()
+      .min(0)
+      .max(600)
+      .default(10)
+      .describe('Seconds between SIGTERM and SIGKILL when the task is cancelled, suspended or deleted.'),
+  })
+  .describe('How the model is started.');
+
+const inputs = z
+  .object({
+    root: relativePath()
+      .default('recordings/converted/standard')
+      .describe('Directory below the dataset in which inputs are looked for.')
+      .meta(
+        rules({
+          rule: "!self.split('/').exists(s, s == '.' || s == '..')",
+          message: 'inputs.root must stay below the dataset: no "." or ".." segment',
+        }),
+      ),
+    include: z
+      .array(relativePath())
+      .min(1)
+      .max(16)
+      .default(['**/*.wav'])
+      .describe('Globs below root; a file that matches any of them is an input.')
+      .meta(setList),
+    audio: z
+      .object({
+        sampleRate: z.int().min(1000).max(768000).optional().describe('Required sample rate in Hz.'),
+        channels: z.int().min(1).max(64).optional().describe('Required number of channels.'),
+      })
+      .optional()
+      .describe('What every input must be; read from the file header before a GPU is used.'),
+  })
+  .describe('Which files of the dataset the model reads.');
+
+const output = z.object({
+  path: relativePath()
+    .describe(
+      'Template below the outputs directory, such as "raw/{reldir}/{stem}.rttm". Placeholders: {rel} {reldir} {stem} {rec}.',
+    )
+    .meta(
+      rules({
+        rule: "!self.split('/').exists(s, s == '.' || s == '..')",
+        message: 'outputs[].path must stay below the outputs directory: no "." or ".." segment',
+      }),
+    ),
+  allowEmpty: z
+    .boolean()
+    .default(false)
+    .describe('Whether a file of zero bytes counts as a result (silence, for a speech detector).'),
+  format: z
+    .enum(['Any', 'Text', 'Json', 'Rttm', 'Csv'])
+    .default('Any')
+    .describe(
+      'How completeness is checked: Text, Rttm and Csv must end with a whole line, Rttm lines must have their fields, Json must parse.',
+    ),
+});
+
+const parameter = z
+  .object({
+    name: z
+      .string()
+      .max(63)
+      .regex(/^[A-Za-z][A-Za-z0-9_]*$/)
+      .describe('Name, as in {param.NAME}.'),
+    type: z.enum(['String', 'Integer', 'Number', 'Boolean']).describe('Type that the value must parse as.'),
+    description: z.string().max(512).optional(),
+    default: z
+      .string()
+      .max(1024)
+      .optional()
+      .describe('Value when the task gives none. Without it the parameter is required.'),
+    minimum: z.number().optional().describe('Smallest value of an Integer or Number.'),
+    maximum: z.number().optional().describe('Largest value of an Integer or Number.'),
+    enum: z.array(z.string().max(256)).max(64).optional().describe('The only values allowed.').meta(setList),
+    maxLength: z.int().min(1).max(1024).default(256).describe('Longest String value, in characters.'),
+  })
+  .meta(
+    rules(
+      {
+        rule: "self.type in ['Integer', 'Number'] || (!has(self.minimum) && !has(self.maximum))",
+        message: 'minimum and maximum need type Integer or Number',
+      },
+      {
+        rule: '!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum',
+        message: 'minimum must not be greater than maximum',
+      },
+    ),
+  );
+
+const resources = z
+  .object({
+    cpu: quantity().default('1').describe('CPU request; the model may use more when the node has it.'),
+    cpuLimit: quantity().optional(),
+    memory: quantity()
+      .default('2Gi')
+      .describe('Memory request and limit: a model above it is ended as OutOfMemory.'),
+    ephemeralStorage: quantity().optional(),
+  })
+  .describe('What the model container needs.');
+
+const toleration = z.object({
+  key: z.string().max(317).optional(),
+  operator: z.enum(['Exists', 'Equal']).optional(),
+  value: z.string().max(63).optional(),
+  effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
+  tolerationSeconds: z.int().optional(),
+});
+
+const failure = z
+  .object({
+    maxAttempts: z
+      .int()
+      .min(1)
+      .max(20)
+      .default(2)
+      .describe('Attempts that may fail by themselves before the task is Failed. Disruptions do not count.'),
+    backoffSeconds: z
+      .int()
+      .min(0)
+      .max(3600)
+      .default(10)
+      .describe('Pause before the second attempt in seconds; doubled for each further one.'),
+    pendingDeadlineSeconds: z
+      .int()
+      .min(10)
+      .max(2592000)
+      .default(86400)
+      .describe('How long a task may wait (for a model, a node, an image) before it is Failed, in seconds.'),
+    runDeadlineSeconds: z
+      .int()
+      .min(10)
+      .max(2592000)
+      .default(86400)
+      .describe('How long one attempt may run on its node, in seconds.'),
+    maxFailedUnits: z
+      .int()
+      .min(0)
+      .max(1000000)
+      .default(0)
+      .describe(
+        'Units that may fail while the rest is still published; the task is then PartiallySucceeded.',
+      ),
+    onPartial: z
+      .enum(['Complete', 'Fail'])
+      .default('Complete')
+      .describe('How a PartiallySucceeded task is reported to ELSI.'),
+    exitCodes: z
+      .array(
+        z.object({
+          code: z.int().min(1).max(255),
+          category: z.enum(['InvalidInput', 'ModelError', 'OutOfMemory', 'Storage']),
+          hint: z.string().max(256).optional(),
+        }),
+      )
+      .max(32)
+      .optional()
+      .describe("What the model's own exit codes mean.")
+      .meta(listMap('code')),
+  })
+  .describe('What happens when an attempt fails.');
+
+const gpu = z.object({
+  resourceName: z
+    .string()
+    .max(253)
+    .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/)
+    .default('nvidia.com/gpu')
+    .describe('Extended resource that stands for the GPU.'),
+  count: z.int().min(1).max(64).default(1),
+});
+
+const provenance = z
+  .object({
+    annotatorName: z.string().max(128).optional(),
+    method: z.enum(['automated', 'manual', 'derivation', 'citizen-scientists']).default('automated'),
+    licence: z.string().max(256).optional(),
+    citation: z.string().max(1024).optional(),
+    homepage: z.string().max(512).optional(),
+  })
+  .describe('What metannots.yml says about the annotator.');
+
+export const modelSpec = z
+  .object({
+    version: z
+      .string()
+      .min(1)
+      .max(63)
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]*$/)
+      .describe("The model's own version; also part of the object's name, because a change is a new object."),
+    description: z.string().max(512).optional().describe('One sentence for researchers.'),
+    image: z
+      .string()
+      .min(1)
+      .max(512)
+      .regex(/^[a-z0-9][A-Za-z0-9./:_-]*(@sha256:[0-9a-f]{64})?$/)
+      .describe('Container image, by digest unless the operator runs with allowTags.'),
+    imagePullSecrets: z.array(dnsLabel()).max(8).optional().meta(setList),
+    run,
+    inputs: inputs.prefault({}),
+    requires: z
+      .array(relativePath())
+      .max(16)
+      .optional()
+      .describe(
+        'Globs below the dataset that must match before a task may start, such as "annotations/vtc/converted/*.csv".',
+      )
+      .meta(setList),
+    outputs: z
+      .array(output)
+      .min(1)
+      .max(16)
+      .describe('The files that must exist after a run. A run without them has failed, whatever it says.')
+      .meta(listMap('path')),
+    parameters: z.array(parameter).max(32).optional().describe('What a task may set.').meta(listMap('name')),
+    resources: resources.prefault({}),
+    gpu: gpu.optional().describe('GPU need; without it the model runs on the CPU.'),
+    nodeSelector: z.record(z.string().max(317), z.string().max(63)).optional().meta({ maxProperties: 16 }),
+    tolerations: z.array(toleration).max(16).optional().meta({ 'x-kubernetes-list-type': 'atomic' }),
+    runtimeClassName: dnsLabel().optional(),
+    failure: failure.prefault({}),
+    rate: z
+      .number()
+      .min(0)
+      .max(1000)
+      .optional()
+      .describe('Work seconds per second of audio, the first guess for estimates.'),
+    provenance: provenance.optional(),
+  })
+  .describe('A model of the catalogue. Immutable: a new version is a new object.')
+  .meta(
+    rules(
+      {
+        rule: 'self == oldSelf',
+        message: 'an AnalysisModel is immutable: create a new object whose name carries the new version',
+      },
+      {
+        rule: "self.run.per != 'Dataset' || self.run.command.all(a, !a.matches('[{](input|output|rel|reldir|stem|rec)[}]'))",
+        message:
+          'per: Dataset knows only {inputDir}, {outputDir} and {param.NAME}: {input}, {output}, {rel}, {reldir}, {stem} and {rec} need per: File or Directory',
+      },
+      {
+        rule: "self.run.per != 'Directory' || self.run.command.all(a, !a.contains('{input}') && !a.contains('{output}'))",
+        message: 'per: Directory works on {inputDir} and {outputDir}: {input} and {output} need per: File',
+      },
+    ),
+  );
+
+export const modelStatus = z.object({
+  observedGeneration: z.int().min(0).optional(),
+  conditions: z.array(condition).max(8).optional().meta(listMap('type')),
+});
+
+export type ModelSpec = z.output<typeof modelSpec>;
+export type ModelSpecInput = z.input<typeof modelSpec>;
+export type ModelStatus = z.infer<typeof modelStatus>;
+export type ModelParameter = z.output<typeof parameter>;
+export type ModelOutput = z.output<typeof output>;
+export type UnitKind = ModelSpec['run']['per'];

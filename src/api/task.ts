@@ -1,0 +1,251 @@
+import { z } from 'zod';
+import { condition, dnsLabel, listMap, rules, setList } from './schema.ts';
+
+/**
+ * A path below the store: segments separated by single slashes, blanks and any script allowed.
+ * No segment starts with `.` or `-`, so `..`, hidden directories and things that look like options are out.
+ */
+const SEGMENTS =
+  /^[^/.\u0000-\u001f\u007f-][^/\u0000-\u001f\u007f]*(\/[^/.\u0000-\u001f\u007f-][^/\u0000-\u001f\u007f]*)*$/;
+
+/** The API server counts characters; a segment longer than 255 bytes is refused by the file system and reported then. */
+const storePath = (what: string): z.ZodType<string> =>
+  z
+    .string()
+    .min(1)
+    .max(512)
+    .meta(
+      rules({
+        // \p{Cc} is every control character; RE2 has no look-ahead, so each segment is matched by itself.
+        rule: `self.matches('^[^/.\\\\p{Cc}-][^/\\\\p{Cc}]*(/[^/.\\\\p{Cc}-][^/\\\\p{Cc}]*)*$')`,
+        message: `${what} must be a relative path below the store, such as "lab1/corpus": no leading or trailing slash, no empty segment, no segment that starts with "." or "-", no control characters`,
+      }),
+    )
+    .refine((path) => SEGMENTS.test(path), {
+      error: `${what} must be a relative path without segments that start with "." or "-"`,
+    });
+
+const parameterName = /^[A-Za-z][A-Za-z0-9_]*$/;
+
+export const PRIORITIES = ['Low', 'Normal', 'High'] as const;
+export const DESIRED = ['Run', 'Suspend', 'Cancel'] as const;
+
+const dataset = z
+  .object({
+    path: storePath('dataset.path').describe('Directory of the dataset, relative to the root of the store.'),
+    directory: storePath('dataset.directory')
+      .optional()
+      .describe("Only inputs below this directory, relative to the model's inputs.root."),
+  })
+  .describe('What to analyse.');
+
+const frozen = [
+  ...['model', 'dataset', 'resume', 'priority'].map((field) => ({
+    rule: `self.${field} == oldSelf.${field}`,
+    message: `${field} is immutable: delete the task and create a new one`,
+    fieldPath: `.${field}`,
+  })),
+  ...['outputName', 'parameters', 'queue', 'callbacks', 'retryOf'].map((field) => ({
+    rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
+    message: `${field} is immutable: delete the task and create a new one`,
+  })),
+];
+
+export const taskSpec = z
+  .object({
+    model: dnsLabel().describe('Name of an AnalysisModel of the catalogue (kubectl get analysismodels).'),
+    dataset,
+    outputName: z
+      .string()
+      .max(128)
+      .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/)
+      .optional()
+      .describe(
+        "Directory below the dataset's outputs/ in which the results appear; the task's name by default.",
+      ),
+    parameters: z
+      .record(z.string().max(63), z.string().max(1024))
+      .optional()
+      .describe('Values of the parameters that the model declares. Quote numbers: threshold: "0.5".')
+      .meta({
+        maxProperties: 32,
+        ...rules({
+          rule: `self.all(k, k.matches('${parameterName.source}'))`,
+          message: 'a parameter name consists of letters, digits and underscores and starts with a letter',
+        }),
+      }),
+    resume: z
+      .boolean()
+      .default(true)
+      .describe('Whether a further attempt keeps the units that an earlier one finished.'),
+    queue: dnsLabel().optional().describe('Kueue LocalQueue that admits the task.'),
+    priority: z.enum(PRIORITIES).default('Normal').describe('Scheduling priority.'),
+    desired: z
+      .enum(DESIRED)
+      .default('Run')
+      .describe('Run, Suspend (stops the pod, keeps finished units) or Cancel (final).'),
+    callbacks: z
+      .array(dnsLabel())
+      .max(8)
+      .optional()
+      .describe('Names of callback endpoints that the administrator configured.')
+      .meta(setList),
+    retryOf: dnsLabel()
+      .optional()
+      .describe('Name of an earlier task of which only the failed units are run again.'),
+    ttlSecondsAfterSettled: z
+      .int()
+      .min(0)
+      .max(31536000)
+      .optional()
+      .describe('Delete the task this many seconds after it settled. Published outputs stay.'),
+  })
+  .describe(
+    'A request: run this model over that dataset. Immutable but for desired and ttlSecondsAfterSettled.',
+  )
+  .meta(
+    rules(...frozen, {
+      rule: "oldSelf.desired != 'Cancel' || self.desired == 'Cancel'",
+      message: 'a cancelled task cannot be started again: create a new one',
+      fieldPath: '.desired',
+    }),
+  );
+
+export const PHASES = [
+  'Pending',
+  'Running',
+  'Succeeded',
+  'PartiallySucceeded',
+  'Failed',
+  'Cancelled',
+] as const;
+export type Phase = (typeof PHASES)[number];
+export const TERMINAL_PHASES = [
+  'Succeeded',
+  'PartiallySucceeded',
+  'Failed',
+  'Cancelled',
+] as const satisfies Phase[];
+
+const reason = z
+  .string()
+  .max(64)
+  .regex(/^[A-Z][A-Za-z0-9]*$/);
+
+const attempt = z.object({
+  number: z.int().min(1).describe('Counts every attempt, also the free ones.'),
+  jobName: z.string().max(63),
+  jobUID: z.string().max(64).optional(),
+  claimedBy: z.string().max(128).describe('Random identity of the process that claimed this attempt.'),
+  claimedAt: z.iso.datetime(),
+  startedAt: z.iso.datetime().optional().describe('When the model container was first seen running.'),
+  podName: z.string().max(253).optional(),
+  node: z.string().max(253).optional(),
+});
+
+const failureRecord = z.object({
+  attempt: z.int().min(1),
+  category: reason,
+  message: z.string().max(512),
+  at: z.iso.datetime(),
+});
+
+const progress = z.object({
+  unitsDone: z.int().min(0),
+  unitsTotal: z.int().min(0),
+  unitsFailed: z.int().min(0),
+  percent: z.int().min(0).max(100),
+  summary: z.string().max(64).describe('For people: "3/6".'),
+  estimatedCompletion: z.iso.datetime().optional(),
+});
+
+const result = z.object({
+  path: z.string().max(1024).describe('Where the outputs are, relative to the root of the store.'),
+  manifestSha256: z.string().max(64),
+  files: z.int().min(0),
+  bytes: z.int().min(0),
+});
+
+const outboxEntry = z.object({
+  id: z.string().max(64),
+  type: z.string().max(64),
+  sequence: z.int().min(0),
+  endpoint: z.string().max(63),
+  time: z.iso.datetime(),
+});
+
+const TERMINAL_CEL = `['${TERMINAL_PHASES.join("','")}']`;
+/** True in CEL when the old object had an attempt, so that the next clause may compare with it. */
+const HAD_ATTEMPT = 'has(oldSelf.attempt)';
+
+export const taskStatus = z
+  .object({
+    observedGeneration: z.int().min(0).optional(),
+    phase: z.enum(PHASES).optional(),
+    reason: reason.optional().describe('One word that says why the task is in this phase.'),
+    message: z.string().max(1024).optional().describe('One sentence with the fix.'),
+    conditions: z.array(condition).max(8).optional().meta(listMap('type')),
+    attempt: attempt.optional(),
+    failedAttempts: z.int().min(0).optional().describe('Attempts that count against maxAttempts.'),
+    disruptions: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('Attempts that ended through no fault of the model; free up to a cap.'),
+    nextAttemptAt: z.iso.datetime().optional(),
+    failures: z.array(failureRecord).max(5).optional().describe('The last failures, oldest first.'),
+    model: z
+      .object({ uid: z.string().max(64), image: z.string().max(1024) })
+      .optional()
+      .describe('The model as it was when the work started.'),
+    progress: progress.optional(),
+    result: result.optional(),
+    failedUnits: z
+      .array(z.string().max(320))
+      .max(10)
+      .optional()
+      .describe('The first units that failed, each with its reason.'),
+    startedAt: z.iso.datetime().optional(),
+    finishedAt: z.iso.datetime().optional(),
+    outbox: z.array(outboxEntry).max(32).optional().meta(listMap('id')),
+    settled: z
+      .boolean()
+      .optional()
+      .describe('Terminal and nothing left to report: the controller no longer watches the task.'),
+  })
+  .meta({ maxProperties: 32 });
+
+/**
+ * Transition rules stand at the root of the object, because a rule on a field does not run when the field is removed.
+ * They hold against every writer of /status, also against a second operator that believes to lead.
+ */
+export const taskRootRules = rules(
+  {
+    rule: `!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ${TERMINAL_CEL}) || (has(self.status) && has(self.status.phase) && self.status.phase == oldSelf.status.phase)`,
+    message: 'a terminal phase never changes',
+  },
+  {
+    rule: `!has(oldSelf.status) || !${HAD_ATTEMPT.replace('oldSelf', 'oldSelf.status')} || (has(self.status) && has(self.status.attempt) && self.status.attempt.number >= oldSelf.status.attempt.number)`,
+    message: 'the attempt number never decreases',
+  },
+  {
+    rule: `!has(oldSelf.status) || !has(oldSelf.status.attempt) || !has(oldSelf.status.attempt.jobUID) || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number != oldSelf.status.attempt.number || (has(self.status.attempt.jobUID) && self.status.attempt.jobUID == oldSelf.status.attempt.jobUID)`,
+    message: "the UID of an attempt's Job is written once",
+  },
+  {
+    rule: 'self.metadata.name.size() <= 63',
+    message: 'metadata.name must be at most 63 characters: it becomes the name of a Job and a label',
+  },
+);
+
+export type TaskSpec = z.output<typeof taskSpec>;
+export type TaskSpecInput = z.input<typeof taskSpec>;
+export type TaskStatus = z.infer<typeof taskStatus>;
+export type Attempt = NonNullable<TaskStatus['attempt']>;
+export type Progress = NonNullable<TaskStatus['progress']>;
+export type Result = NonNullable<TaskStatus['result']>;
+export type FailureRecord = NonNullable<TaskStatus['failures']>[number];
+
+export function isTerminal(phase: Phase | undefined): boolean {
+  return phase !== undefined && (TERMINAL_PHASES as readonly Phase[]).includes(phase);
+}
