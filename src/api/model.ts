@@ -1,107 +1,14 @@
 import { z } from 'zod';
-import { condition, dnsLabel, listMap, quantity, rules, setList } from './schema.ts';
-
-/** One element of a command template; `{input}`-like placeholders are filled per unit. */
-const argument = z.string().max(4096);
-
-const relativePath = (): z.ZodString =>
-  z
-    .string()
-    .min(1)
-    .max(512)
-    .regex(/^[^/\u0000-\u001f\u007f]+(\/[^/\u0000-\u001f\u007f]+)*$/);
-
-const absolutePath = (): z.ZodString =>
-  z
-    .string()
-    .max(512)
-    .regex(/^(\/[A-Za-z0-9._-]+)+$/);
-
-const scratch = z
-  .object({
-    path: absolutePath().describe('Absolute path inside the container that must be writable.'),
-    seedFromImage: z
-      .boolean()
-      .default(false)
-      .describe('Copy what the image holds at this path into the scratch volume before the model starts.'),
-    sizeLimit: quantity().optional().describe('Upper bound of the volume; the pod is evicted above it.'),
-  })
-  .meta(
-    rules({
-      rule: "!(self.path in ['/data', '/out', '/analysis']) && !self.path.startsWith('/data/') && !self.path.startsWith('/out/') && !self.path.startsWith('/analysis/')",
-      message: 'scratch.path may not cover /data, /out or /analysis, which the operator mounts',
-      fieldPath: '.path',
-    }),
-  );
-
-const run = z
-  .object({
-    per: z
-      .enum(['File', 'Directory', 'Dataset'])
-      .describe(
-        'What one run of the command works on: one input file, one directory of inputs, or the whole dataset.',
-      ),
-    command: z
-      .array(argument)
-      .min(1)
-      .max(64)
-      .describe(
-        'Argument vector. Placeholders: {input} {inputDir} {output} {outputDir} {rel} {reldir} {stem} {rec} {param.NAME}. No shell is involved unless the command names one; then pass placeholders as "$1", never inside the script.',
-      )
-      .meta(
-        rules({
-          rule: "!self.exists(i, self[i] == '-c' && i + 1 < self.size() && self[i + 1].matches('[{](input|output|rel|stem|rec|param)'))",
-          message:
-            'a placeholder may not stand inside a shell script: write ["sh", "-c", "run \\"$1\\"", "sh", "{input}"], so that a file name is never executed',
-        }),
-      ),
-    workingDir: absolutePath().optional().describe("Working directory; the image's own by default."),
-    env: z
-      .array(
-        z.object({
-          name: z
-            .string()
-            .max(128)
-            .regex(/^[A-Za-z_][A-Za-z0-9_]*$/),
-          value: z.string().max(4096).default(''),
-        }),
-      )
-      .max(64)
-      .optional()
-      .describe('Fixed environment of the model. Secrets do not belong here.')
-      .meta(listMap('name')),
-    scratch: z
-      .array(scratch)
-      .max(16)
-      .optional()
-      .describe('Writable directories beside /out and /tmp, for models that write into their own folder.')
-      .meta(listMap('path')),
-    shm: quantity()
-      .optional()
-      .describe('Size of /dev/shm, counted against the memory limit. Kubernetes gives 64Mi by default.'),
-    readOnlyRootFilesystem: z.boolean().default(true).describe("Mount the image's file system read-only."),
-    terminationGracePeriodSeconds: z
-      .int()
-      .min(0)
-      .max(600)
-      .default(10)
-      .describe('Seconds between SIGTERM and SIGKILL when the task is cancelled, suspended or deleted.'),
-  })
-  .describe('How the model is started.');
+import { run } from './model-run.ts';
+import { condition, dnsLabel, listMap, quantity, relativePath, rules, setList } from './schema.ts';
 
 const inputs = z
   .object({
-    root: relativePath()
+    root: relativePath('inputs.root')
       .default('recordings/converted/standard')
-      .describe('Directory below the dataset in which inputs are looked for.')
-      .meta(
-        rules({
-          rule: "!self.split('/').exists(s, s == '.' || s == '..')",
-          message: 'inputs.root must stay below the dataset: no "." or ".." segment',
-        }),
-      ),
+      .describe('Directory below the dataset in which inputs are looked for.'),
     include: z
-      .array(relativePath())
+      .array(relativePath('inputs.include'))
       .min(1)
       .max(16)
       .default(['**/*.wav'])
@@ -117,28 +24,23 @@ const inputs = z
   })
   .describe('Which files of the dataset the model reads.');
 
-const output = z.object({
-  path: relativePath()
-    .describe(
+const output = z
+  .object({
+    path: relativePath('outputs[].path').describe(
       'Template below the outputs directory, such as "raw/{reldir}/{stem}.rttm". Placeholders: {rel} {reldir} {stem} {rec}.',
-    )
-    .meta(
-      rules({
-        rule: "!self.split('/').exists(s, s == '.' || s == '..')",
-        message: 'outputs[].path must stay below the outputs directory: no "." or ".." segment',
-      }),
     ),
-  allowEmpty: z
-    .boolean()
-    .default(false)
-    .describe('Whether a file of zero bytes counts as a result (silence, for a speech detector).'),
-  format: z
-    .enum(['Any', 'Text', 'Json', 'Rttm', 'Csv'])
-    .default('Any')
-    .describe(
-      'How completeness is checked: Text, Rttm and Csv must end with a whole line, Rttm lines must have their fields, Json must parse.',
-    ),
-});
+    allowEmpty: z
+      .boolean()
+      .default(false)
+      .describe('Whether a file of zero bytes counts as a result (silence, for a speech detector).'),
+    format: z
+      .enum(['Any', 'Text', 'Json', 'Rttm', 'Csv'])
+      .default('Any')
+      .describe(
+        'How completeness is checked: Text, Rttm and Csv must end with a whole line, Rttm lines must have their fields, Json must parse.',
+      ),
+  })
+  .describe('One promised file, or one per unit.');
 
 const parameter = z
   .object({
@@ -148,7 +50,7 @@ const parameter = z
       .regex(/^[A-Za-z][A-Za-z0-9_]*$/)
       .describe('Name, as in {param.NAME}.'),
     type: z.enum(['String', 'Integer', 'Number', 'Boolean']).describe('Type that the value must parse as.'),
-    description: z.string().max(512).optional(),
+    description: z.string().max(512).optional().describe('What the parameter does, for researchers.'),
     default: z
       .string()
       .max(1024)
@@ -159,6 +61,7 @@ const parameter = z
     enum: z.array(z.string().max(256)).max(64).optional().describe('The only values allowed.').meta(setList),
     maxLength: z.int().min(1).max(1024).default(256).describe('Longest String value, in characters.'),
   })
+  .describe('One parameter that a task may set.')
   .meta(
     rules(
       {
@@ -175,21 +78,31 @@ const parameter = z
 const resources = z
   .object({
     cpu: quantity().default('1').describe('CPU request; the model may use more when the node has it.'),
-    cpuLimit: quantity().optional(),
+    cpuLimit: quantity().optional().describe('CPU limit; none by default.'),
     memory: quantity()
       .default('2Gi')
       .describe('Memory request and limit: a model above it is ended as OutOfMemory.'),
-    ephemeralStorage: quantity().optional(),
+    ephemeralStorage: quantity()
+      .optional()
+      .describe("Request and limit of the node's own disk, which scratch volumes use."),
   })
   .describe('What the model container needs.');
 
-const toleration = z.object({
-  key: z.string().max(317).optional(),
-  operator: z.enum(['Exists', 'Equal']).optional(),
-  value: z.string().max(63).optional(),
-  effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
-  tolerationSeconds: z.int().optional(),
-});
+const toleration = z
+  .object({
+    key: z.string().max(317).optional().describe('Taint key; empty with operator Exists matches all.'),
+    operator: z.enum(['Exists', 'Equal']).optional().describe('How value is compared; Equal by default.'),
+    value: z.string().max(63).optional().describe('Taint value.'),
+    effect: z
+      .enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute'])
+      .optional()
+      .describe('Taint effect; all effects by default.'),
+    tolerationSeconds: z
+      .int()
+      .optional()
+      .describe('How long a NoExecute taint is tolerated, in seconds; for ever by default.'),
+  })
+  .describe('A node taint that the pod tolerates, as in a pod.');
 
 const failure = z
   .object({
@@ -231,11 +144,15 @@ const failure = z
       .describe('How a PartiallySucceeded task is reported to ELSI.'),
     exitCodes: z
       .array(
-        z.object({
-          code: z.int().min(1).max(255),
-          category: z.enum(['InvalidInput', 'ModelError', 'OutOfMemory', 'Storage']),
-          hint: z.string().max(256).optional(),
-        }),
+        z
+          .object({
+            code: z.int().min(1).max(255).describe('Exit code of the model.'),
+            category: z
+              .enum(['InvalidInput', 'ModelError', 'OutOfMemory', 'Storage'])
+              .describe('What it means. InvalidInput is never retried.'),
+            hint: z.string().max(256).optional().describe('What a researcher should do about it.'),
+          })
+          .describe('Meaning of one exit code.'),
       )
       .max(32)
       .optional()
@@ -251,16 +168,23 @@ const gpu = z.object({
     .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/)
     .default('nvidia.com/gpu')
     .describe('Extended resource that stands for the GPU.'),
-  count: z.int().min(1).max(64).default(1),
+  count: z.int().min(1).max(64).default(1).describe('GPUs per pod.'),
 });
 
 const provenance = z
   .object({
-    annotatorName: z.string().max(128).optional(),
-    method: z.enum(['automated', 'manual', 'derivation', 'citizen-scientists']).default('automated'),
-    licence: z.string().max(256).optional(),
-    citation: z.string().max(1024).optional(),
-    homepage: z.string().max(512).optional(),
+    annotatorName: z
+      .string()
+      .max(128)
+      .optional()
+      .describe("Name of the annotator; the model's name by default."),
+    method: z
+      .enum(['automated', 'manual', 'derivation', 'citizen-scientists'])
+      .default('automated')
+      .describe('How the annotations come about.'),
+    licence: z.string().max(256).optional().describe('Licence of the model.'),
+    citation: z.string().max(1024).optional().describe('What to cite.'),
+    homepage: z.string().max(512).optional().describe('Where the model is described.'),
   })
   .describe('What metannots.yml says about the annotator.');
 
@@ -279,11 +203,16 @@ export const modelSpec = z
       .max(512)
       .regex(/^[a-z0-9][A-Za-z0-9./:_-]*(@sha256:[0-9a-f]{64})?$/)
       .describe('Container image, by digest unless the operator runs with allowTags.'),
-    imagePullSecrets: z.array(dnsLabel()).max(8).optional().meta(setList),
+    imagePullSecrets: z
+      .array(dnsLabel())
+      .max(8)
+      .optional()
+      .describe("Names of pull secrets in the task's namespace.")
+      .meta(setList),
     run,
     inputs: inputs.prefault({}),
     requires: z
-      .array(relativePath())
+      .array(relativePath('requires'))
       .max(16)
       .optional()
       .describe(
@@ -299,9 +228,18 @@ export const modelSpec = z
     parameters: z.array(parameter).max(32).optional().describe('What a task may set.').meta(listMap('name')),
     resources: resources.prefault({}),
     gpu: gpu.optional().describe('GPU need; without it the model runs on the CPU.'),
-    nodeSelector: z.record(z.string().max(317), z.string().max(63)).optional().meta({ maxProperties: 16 }),
-    tolerations: z.array(toleration).max(16).optional().meta({ 'x-kubernetes-list-type': 'atomic' }),
-    runtimeClassName: dnsLabel().optional(),
+    nodeSelector: z
+      .record(z.string().max(317), z.string().max(63))
+      .optional()
+      .describe('Labels that a node must have.')
+      .meta({ maxProperties: 16 }),
+    tolerations: z
+      .array(toleration)
+      .max(16)
+      .optional()
+      .describe('Node taints that the pod tolerates.')
+      .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    runtimeClassName: dnsLabel().optional().describe('RuntimeClass of the pod, such as "nvidia".'),
     failure: failure.prefault({}),
     rate: z
       .number()
@@ -330,9 +268,26 @@ export const modelSpec = z
     ),
   );
 
-export const modelStatus = z.object({
-  observedGeneration: z.int().min(0).optional(),
-  conditions: z.array(condition).max(8).optional().meta(listMap('type')),
+export const modelStatus = z
+  .object({
+    observedGeneration: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('Generation of the spec that this status is about.'),
+    conditions: z
+      .array(condition)
+      .max(8)
+      .optional()
+      .describe('Ready says whether tasks may use the model, and why not.')
+      .meta(listMap('type')),
+  })
+  .describe('What the operator found; written by the operator only.');
+
+/** Rules at the root of an AnalysisModel: a task names its model in a field of 63 characters without dots. */
+export const modelRootRules = rules({
+  rule: "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
+  message: 'metadata.name must be at most 63 letters, digits and dashes, such as "vtc-2-0"',
 });
 
 export type ModelSpec = z.output<typeof modelSpec>;

@@ -5,8 +5,7 @@ import { condition, dnsLabel, listMap, rules, setList } from './schema.ts';
  * A path below the store: segments separated by single slashes, blanks and any script allowed.
  * No segment starts with `.` or `-`, so `..`, hidden directories and things that look like options are out.
  */
-const SEGMENTS =
-  /^[^/.\u0000-\u001f\u007f-][^/\u0000-\u001f\u007f]*(\/[^/.\u0000-\u001f\u007f-][^/\u0000-\u001f\u007f]*)*$/;
+const SEGMENTS = /^[^/.\p{Cc}-][^/\p{Cc}]*(\/[^/.\p{Cc}-][^/\p{Cc}]*)*$/u;
 
 /** The API server counts characters; a segment longer than 255 bytes is refused by the file system and reported then. */
 const storePath = (what: string): z.ZodType<string> =>
@@ -70,8 +69,9 @@ export const taskSpec = z
       .meta({
         maxProperties: 32,
         ...rules({
-          rule: `self.all(k, k.matches('${parameterName.source}'))`,
-          message: 'a parameter name consists of letters, digits and underscores and starts with a letter',
+          rule: `self.all(k, k.size() <= 63 && k.matches('${parameterName.source}'))`,
+          message:
+            'a parameter name consists of at most 63 letters, digits and underscores and starts with a letter',
         }),
       }),
     resume: z
@@ -90,7 +90,11 @@ export const taskSpec = z
       .optional()
       .describe('Names of callback endpoints that the administrator configured.')
       .meta(setList),
-    retryOf: dnsLabel()
+    retryOf: z
+      .string()
+      .min(1)
+      .max(63)
+      .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/)
       .optional()
       .describe('Name of an earlier task of which only the failed units are run again.'),
     ttlSecondsAfterSettled: z
@@ -132,88 +136,132 @@ const reason = z
   .max(64)
   .regex(/^[A-Z][A-Za-z0-9]*$/);
 
-const attempt = z.object({
-  number: z.int().min(1).describe('Counts every attempt, also the free ones.'),
-  jobName: z.string().max(63),
-  jobUID: z.string().max(64).optional(),
-  claimedBy: z.string().max(128).describe('Random identity of the process that claimed this attempt.'),
-  claimedAt: z.iso.datetime(),
-  startedAt: z.iso.datetime().optional().describe('When the model container was first seen running.'),
-  podName: z.string().max(253).optional(),
-  node: z.string().max(253).optional(),
-});
+const attempt = z
+  .object({
+    number: z.int().min(1).describe('Counts every attempt, also the free ones.'),
+    jobName: z.string().max(63).describe('Name of the Job that carries out this attempt.'),
+    jobUID: z.string().max(64).optional().describe('UID of that Job, once it was seen.'),
+    claimedBy: z.string().max(128).describe('Random identity of the process that claimed this attempt.'),
+    claimedAt: z.iso.datetime().describe('When the attempt was claimed.'),
+    startedAt: z.iso.datetime().optional().describe('When the model container was first seen running.'),
+    podName: z.string().max(253).optional().describe('Pod of the attempt, for kubectl logs.'),
+    node: z.string().max(253).optional().describe('Node on which it runs or ran.'),
+  })
+  .describe('The current or last attempt.');
 
-const failureRecord = z.object({
-  attempt: z.int().min(1),
-  category: reason,
-  message: z.string().max(512),
-  at: z.iso.datetime(),
-});
+const stopping = z
+  .object({
+    category: reason.describe('The verdict, in one word.'),
+    message: z.string().max(512).describe('What was found.'),
+    since: z.iso.datetime().describe('When the stop began.'),
+  })
+  .describe('A stop under way.');
 
-const progress = z.object({
-  unitsDone: z.int().min(0),
-  unitsTotal: z.int().min(0),
-  unitsFailed: z.int().min(0),
-  percent: z.int().min(0).max(100),
-  summary: z.string().max(64).describe('For people: "3/6".'),
-  estimatedCompletion: z.iso.datetime().optional(),
-});
+const failureRecord = z
+  .object({
+    attempt: z.int().min(1).describe('Number of the attempt.'),
+    category: reason.describe('Why it failed, in one word.'),
+    message: z.string().max(512).describe('What was found, with the last lines of the model.'),
+    at: z.iso.datetime().describe('When the failure was seen.'),
+  })
+  .describe('One failed attempt.');
 
-const result = z.object({
-  path: z.string().max(1024).describe('Where the outputs are, relative to the root of the store.'),
-  manifestSha256: z.string().max(64),
-  files: z.int().min(0),
-  bytes: z.int().min(0),
-});
+const progress = z
+  .object({
+    unitsDone: z.int().min(0).describe('Units with all their outputs.'),
+    unitsTotal: z.int().min(0).describe('Units of the whole task: files, directories or the dataset.'),
+    unitsFailed: z.int().min(0).describe('Units that failed.'),
+    percent: z.int().min(0).max(100).describe('Share of units that are done or failed.'),
+    summary: z.string().max(64).describe('For people: "3/6".'),
+    estimatedCompletion: z.iso.datetime().optional().describe('When the attempt should be done.'),
+  })
+  .describe('How far the current attempt is. A hint, never a verdict.');
 
-const outboxEntry = z.object({
-  id: z.string().max(64),
-  type: z.string().max(64),
-  sequence: z.int().min(0),
-  endpoint: z.string().max(63),
-  time: z.iso.datetime(),
-});
+const result = z
+  .object({
+    path: z.string().max(1024).describe('Where the outputs are, relative to the root of the store.'),
+    manifestSha256: z.string().max(64).optional().describe('SHA-256 of manifest.json in that directory.'),
+    files: z.int().min(0).optional().describe('Number of published files.'),
+    bytes: z.int().min(0).optional().describe('Size of the published files in bytes.'),
+  })
+  .describe('What was published.');
+
+const outboxEntry = z
+  .object({
+    id: z.string().max(64).describe('Identifier of the event; receivers drop what they have seen.'),
+    type: z.string().max(64).describe('Type of the event.'),
+    sequence: z.int().min(0).describe('Order of the events of one task.'),
+    endpoint: z.string().max(63).describe('Callback endpoint of the configuration.'),
+    time: z.iso.datetime().describe('When it happened.'),
+  })
+  .describe('One event that still has to be delivered.');
 
 const TERMINAL_CEL = `['${TERMINAL_PHASES.join("','")}']`;
-/** True in CEL when the old object had an attempt, so that the next clause may compare with it. */
-const HAD_ATTEMPT = 'has(oldSelf.attempt)';
+// Every clause asks has() first: removing the field or the whole status is a write like any other.
+const OLD_PHASE = 'has(oldSelf.status) && has(oldSelf.status.phase)';
+const OLD_ATTEMPT = 'has(oldSelf.status) && has(oldSelf.status.attempt)';
+const ATTEMPT = 'has(self.status) && has(self.status.attempt)';
+const SAME_ATTEMPT = `${ATTEMPT} && self.status.attempt.number == oldSelf.status.attempt.number`;
 
 export const taskStatus = z
   .object({
-    observedGeneration: z.int().min(0).optional(),
-    phase: z.enum(PHASES).optional(),
+    observedGeneration: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('Generation of the spec that this status is about.'),
+    phase: z.enum(PHASES).optional().describe('Where the task is. The last four are final.'),
     reason: reason.optional().describe('One word that says why the task is in this phase.'),
     message: z.string().max(1024).optional().describe('One sentence with the fix.'),
-    conditions: z.array(condition).max(8).optional().meta(listMap('type')),
-    attempt: attempt.optional(),
+    conditions: z
+      .array(condition)
+      .max(8)
+      .optional()
+      .describe('Accepted, Started, Succeeded, Finished, Suspended, CallbacksDelivered.')
+      .meta(listMap('type')),
+    attempt: attempt.optional().describe('The current or last attempt.'),
     failedAttempts: z.int().min(0).optional().describe('Attempts that count against maxAttempts.'),
     disruptions: z
       .int()
       .min(0)
       .optional()
       .describe('Attempts that ended through no fault of the model; free up to a cap.'),
-    nextAttemptAt: z.iso.datetime().optional(),
+    nextAttemptAt: z.iso
+      .datetime()
+      .optional()
+      .describe('Set when the attempt above is over and another one follows; not before this time.'),
+    stopping: stopping
+      .optional()
+      .describe('Why the current attempt is being stopped; its verdict once no pod is left.'),
     failures: z.array(failureRecord).max(5).optional().describe('The last failures, oldest first.'),
     model: z
-      .object({ uid: z.string().max(64), image: z.string().max(1024) })
+      .object({
+        uid: z.string().max(64).describe('UID of the AnalysisModel.'),
+        image: z.string().max(1024).describe('Image that ran, by digest where it is known.'),
+      })
       .optional()
       .describe('The model as it was when the work started.'),
-    progress: progress.optional(),
-    result: result.optional(),
+    progress: progress.optional().describe('How far the current attempt is. A hint, never a verdict.'),
+    result: result.optional().describe('What was published.'),
     failedUnits: z
       .array(z.string().max(320))
       .max(10)
       .optional()
       .describe('The first units that failed, each with its reason.'),
-    startedAt: z.iso.datetime().optional(),
-    finishedAt: z.iso.datetime().optional(),
-    outbox: z.array(outboxEntry).max(32).optional().meta(listMap('id')),
+    startedAt: z.iso.datetime().optional().describe('When the first model container ran.'),
+    finishedAt: z.iso.datetime().optional().describe('When the phase became final.'),
+    outbox: z
+      .array(outboxEntry)
+      .max(32)
+      .optional()
+      .describe('Events that still have to be delivered.')
+      .meta(listMap('id')),
     settled: z
       .boolean()
       .optional()
       .describe('Terminal and nothing left to report: the controller no longer watches the task.'),
   })
-  .meta({ maxProperties: 32 });
+  .describe('What the operator knows; written by the operator only.');
 
 /**
  * Transition rules stand at the root of the object, because a rule on a field does not run when the field is removed.
@@ -221,15 +269,15 @@ export const taskStatus = z
  */
 export const taskRootRules = rules(
   {
-    rule: `!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ${TERMINAL_CEL}) || (has(self.status) && has(self.status.phase) && self.status.phase == oldSelf.status.phase)`,
+    rule: `!(${OLD_PHASE} && oldSelf.status.phase in ${TERMINAL_CEL}) || (has(self.status) && has(self.status.phase) && self.status.phase == oldSelf.status.phase)`,
     message: 'a terminal phase never changes',
   },
   {
-    rule: `!has(oldSelf.status) || !${HAD_ATTEMPT.replace('oldSelf', 'oldSelf.status')} || (has(self.status) && has(self.status.attempt) && self.status.attempt.number >= oldSelf.status.attempt.number)`,
+    rule: `!(${OLD_ATTEMPT}) || (${ATTEMPT} && self.status.attempt.number >= oldSelf.status.attempt.number)`,
     message: 'the attempt number never decreases',
   },
   {
-    rule: `!has(oldSelf.status) || !has(oldSelf.status.attempt) || !has(oldSelf.status.attempt.jobUID) || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number != oldSelf.status.attempt.number || (has(self.status.attempt.jobUID) && self.status.attempt.jobUID == oldSelf.status.attempt.jobUID)`,
+    rule: `!(${OLD_ATTEMPT} && has(oldSelf.status.attempt.jobUID) && ${SAME_ATTEMPT}) || (has(self.status.attempt.jobUID) && self.status.attempt.jobUID == oldSelf.status.attempt.jobUID)`,
     message: "the UID of an attempt's Job is written once",
   },
   {
