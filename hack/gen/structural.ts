@@ -75,18 +75,19 @@ function convert(raw: unknown, path: string, problems: Problems): SchemaNode {
   if (SERVER_FORMATS.includes(String(node['format']))) delete node['pattern'];
   checkScalar(node, path, problems);
   Object.assign(node, nested(source, path, problems));
-  // The switch over `type` in checkScalar is what makes this assertion true.
-  return node as SchemaNode;
+  if (!isTyped(node))
+    throw new Error(`${path}: a structural schema needs a type, got ${String(node['type'])}`);
+  return node;
 }
 
 function nested(source: Json, path: string, problems: Problems): Json {
   const { properties, additionalProperties, items } = source;
-  if (properties !== undefined && isSchema(additionalProperties))
+  if (properties !== undefined && isRecord(additionalProperties))
     problems.push(`${path}: either named properties or a map, not both`);
   return {
     ...(properties !== undefined && { properties: convertAll(properties, path, problems) }),
     ...(properties === undefined &&
-      isSchema(additionalProperties) && {
+      isRecord(additionalProperties) && {
         additionalProperties: convert(additionalProperties, `${path}{}`, problems),
       }),
     ...(items !== undefined && { items: convert(items, `${path}[]`, problems) }),
@@ -119,17 +120,17 @@ function tidyInteger(node: Record<string, unknown>): void {
 }
 
 const TYPES = ['object', 'array', 'string', 'integer', 'number', 'boolean'];
+const isTyped = (node: Json): node is Json & SchemaNode => TYPES.includes(String(node['type']));
 
 // Unbounded text and lists are refused as well: they are what a CEL rule's cost is estimated from.
 function checkScalar(node: Json, path: string, problems: Problems): void {
-  if (!TYPES.includes(String(node['type']))) problems.push(`${path}: no type`);
   const bounded = node['maxLength'] ?? node['enum'] ?? node['format'];
   if (node['type'] === 'string' && bounded === undefined) problems.push(`${path}: no maxLength`);
   if (node['type'] === 'array' && node['maxItems'] === undefined) problems.push(`${path}: no maxItems`);
   const { pattern } = node;
   if (typeof pattern === 'string' && !compiles(pattern))
     problems.push(
-      `${path}: RE2 does not compile ${pattern}; it has no look-around and writes \\x00, not \\u0000`,
+      `${path}: RE2 does not compile ${pattern}; it has no look-around and writes \\p{Cc}, not \\u0000`,
     );
 }
 
@@ -144,10 +145,10 @@ function compiles(pattern: string): boolean {
   }
 }
 
-const isSchema = (value: unknown): boolean => typeof value === 'object' && value !== null;
+const isRecord = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function asObject(value: unknown, path: string): Json {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${path}: expected a schema, got ${JSON.stringify(value)}`);
-  return value as Json;
+  if (isRecord(value)) return value;
+  throw new Error(`${path}: expected a schema, got ${JSON.stringify(value)}`);
 }

@@ -44,7 +44,7 @@ export const relativePath = (what: string): z.ZodString =>
     .string()
     .min(1)
     .max(512)
-    .regex(/^[^/\x00-\x1f\x7f]+(\/[^/\x00-\x1f\x7f]+)*$/)
+    .regex(/^[^/\p{Cc}]+(\/[^/\p{Cc}]+)*$/u)
     .meta(
       rules({
         rule: "!self.split('/').exists(s, s == '.' || s == '..')",
