@@ -1,0 +1,257 @@
+import { CONTAINER } from '../api/keys.ts';
+import { type AgentReport, agentReport, EXIT } from '../api/request.ts';
+import type { ModelSpec } from '../api/model.ts';
+import { truncate } from '../lib/truncate.ts';
+import type { Category } from './categories.ts';
+import { type ContainerState, type ContainerView, type JobView, jobVerdict, type PodView } from './views.ts';
+import { waitingFor } from './waiting.ts';
+
+/** What a Job and its pods say about the attempt. Nothing else interprets their status. */
+export type Outcome =
+  | { readonly is: 'waiting'; readonly reason: string; readonly message: string; readonly stuck?: Category }
+  | {
+      readonly is: 'running';
+      readonly reason: string;
+      readonly message: string;
+      readonly pod: PodView;
+      readonly startedAt: string | undefined;
+    }
+  | { readonly is: 'succeeded'; readonly report: AgentReport | undefined; readonly pod: PodView | undefined }
+  | {
+      readonly is: 'failed';
+      readonly category: Category;
+      readonly message: string;
+      readonly report?: AgentReport;
+    };
+
+export interface Evidence {
+  readonly job: JobView;
+  /** Pods that this Job controls. */
+  readonly pods: readonly PodView[];
+  readonly exitCodes: ModelSpec['failure']['exitCodes'];
+  /** Why the Job controller cannot create the pod, from its events; read only when no pod shows up. */
+  readonly createProblem?: string | undefined;
+  readonly now: Date;
+}
+
+/** Pod reasons with which kubelet refuses or removes a pod that did nothing wrong. */
+const KUBELET_REFUSALS =
+  /^(Evicted|NodeLost|NodeShutdown|Terminated|Shutdown|Preempting|UnexpectedAdmissionError|NodeAffinity|TopologyAffinityError|OutOf.*|Outof.*)$/;
+
+export function outcomeOf(evidence: Evidence): Outcome {
+  const pod = newest(evidence.pods);
+  switch (jobVerdict(evidence.job)) {
+    case 'complete':
+      return { is: 'succeeded', report: pod && reportOf(pod, CONTAINER.publish), pod };
+    case 'failed':
+      return failure(evidence, pod);
+    case 'unfinished':
+      return pod ? progressOf(pod, evidence.now) : waitingFor(evidence.job, evidence.createProblem);
+  }
+}
+
+function newest(pods: readonly PodView[]): PodView | undefined {
+  return pods.reduce<PodView | undefined>(
+    (best, pod) => (!best || pod.metadata.creationTimestamp >= best.metadata.creationTimestamp ? pod : best),
+    undefined,
+  );
+}
+
+function progressOf(pod: PodView, now: Date): Outcome {
+  const model = stateOf(pod, CONTAINER.model);
+  const startedAt = model?.running?.startedAt ?? model?.terminated?.startedAt ?? undefined;
+  if (isForgotten(pod, now)) {
+    const message = `Node ${pod.node ?? ''} does not confirm that pod ${pod.metadata.name} stopped; waiting for it to come back`;
+    return { is: 'running', reason: 'NodeLost', message, pod, startedAt };
+  }
+  if (model?.terminated) {
+    return {
+      is: 'running',
+      reason: 'Publishing',
+      message: 'The model ended; its outputs are being verified and published',
+      pod,
+      startedAt,
+    };
+  }
+  if (model?.running) {
+    return {
+      is: 'running',
+      reason: 'Running',
+      message: `The model is running on node ${pod.node ?? ''}`,
+      pod,
+      startedAt,
+    };
+  }
+  return waitingFor(pod);
+}
+
+/** A pod that was told to stop and, a minute past its grace, has not: its node is gone or cut off. */
+function isForgotten(pod: PodView, now: Date): boolean {
+  if (!pod.metadata.deletionTimestamp) return false;
+  return now.getTime() - Date.parse(pod.metadata.deletionTimestamp) > 60_000;
+}
+
+/** Most trustworthy evidence first; the first that applies decides. */
+function failure(evidence: Evidence, pod: PodView | undefined): Outcome {
+  const jobMessage = failedCondition(evidence.job)?.message ?? 'the Job failed';
+  if (!pod) return withoutPod(jobMessage);
+  return (
+    fromAgent(pod, CONTAINER.publish) ??
+    fromAgent(pod, CONTAINER.prepare) ??
+    fromDisruption(pod) ??
+    fromDeadline(pod, evidence.job) ??
+    fromModel(pod, evidence.exitCodes) ??
+    fromCrashedAgent(pod) ?? {
+      is: 'failed',
+      category: 'Lost',
+      message: `The pod ended without a verdict: ${truncate(jobMessage, 300)}`,
+    }
+  );
+}
+
+function failedCondition(job: JobView) {
+  return job.conditions.find((c) => c.type === 'Failed' && c.status === 'True');
+}
+
+/** The pod is gone; the podFailurePolicy left its verdict in the Job's condition. */
+function withoutPod(jobMessage: string): Outcome {
+  const code = /exit code (\d+)/.exec(jobMessage)?.[1];
+  if (code === String(EXIT.alreadyPublished)) return { is: 'succeeded', report: undefined, pod: undefined };
+  if (code)
+    return { is: 'failed', category: categoryOfAgentCode(Number(code)), message: truncate(jobMessage, 400) };
+  const disrupted = jobMessage.includes('DisruptionTarget');
+  const message = disrupted
+    ? `The pod was disrupted: ${jobMessage}`
+    : 'The pod was deleted from outside before it could report';
+  return { is: 'failed', category: disrupted ? 'Disrupted' : 'Lost', message: truncate(message, 400) };
+}
+
+function categoryOfAgentCode(code: number): Category {
+  if (code === EXIT.invalidInput) return 'InvalidInput';
+  if (code === EXIT.missingOutput) return 'MissingOutput';
+  if (code === EXIT.storage) return 'Storage';
+  return code === EXIT.outputConflict ? 'OutputConflict' : 'AgentError';
+}
+
+/** prepare or publish ended with one of its own codes and, unless it was killed while writing, with a report. */
+function fromAgent(pod: PodView, container: string): Outcome | undefined {
+  const ended = stateOf(pod, container)?.terminated;
+  if (!ended || !isVerdict(ended.exitCode)) return undefined;
+  const report = reportOf(pod, container);
+  if (ended.exitCode === EXIT.alreadyPublished) return { is: 'succeeded', report, pod };
+  const category = report?.category ?? categoryOfAgentCode(ended.exitCode);
+  const message = report?.message ?? `${container} ended with exit code ${ended.exitCode} and no report`;
+  return { is: 'failed', category, message, ...(report ? { report } : {}) };
+}
+
+function isVerdict(code: number): boolean {
+  return code !== EXIT.ok && (Object.values(EXIT) as number[]).includes(code);
+}
+
+function fromDisruption(pod: PodView): Outcome | undefined {
+  const target = pod.conditions.find((c) => c.type === 'DisruptionTarget' && c.status === 'True');
+  if (target) {
+    return {
+      is: 'failed',
+      category: 'Disrupted',
+      message: truncate(
+        `The pod was taken away (${target.reason ?? 'disruption'}): ${target.message ?? ''}`,
+        400,
+      ),
+    };
+  }
+  if (!pod.reason || !KUBELET_REFUSALS.test(pod.reason)) return undefined;
+  return {
+    is: 'failed',
+    category: 'Disrupted',
+    message: truncate(
+      `Node ${pod.node ?? ''} refused or removed the pod (${pod.reason}): ${pod.message ?? ''}`,
+      400,
+    ),
+  };
+}
+
+function fromDeadline(pod: PodView, job: JobView): Outcome | undefined {
+  const late = pod.reason === 'DeadlineExceeded' || failedCondition(job)?.reason === 'DeadlineExceeded';
+  if (!late) return undefined;
+  return {
+    is: 'failed',
+    category: 'DeadlineExceeded',
+    message: 'The attempt ran longer than failure.runDeadlineSeconds of the model allows and was stopped',
+  };
+}
+
+/** Exit codes with which the runtime reports that the process was never started, or was killed. */
+const KILLED = 137;
+
+function fromModel(pod: PodView, exitCodes: Evidence['exitCodes']): Outcome | undefined {
+  const container = [CONTAINER.model, CONTAINER.seed].find(
+    (name) => (stateOf(pod, name)?.terminated?.exitCode ?? 0) !== 0,
+  );
+  const ended = container && stateOf(pod, container)?.terminated;
+  if (!ended) return undefined;
+  if (ended.reason === 'StartError' || ended.reason === 'ContainerCannotRun') {
+    return {
+      is: 'failed',
+      category: 'ConfigError',
+      message: truncate(`The model could not be started: ${lastLine(ended.message)}`, 400),
+    };
+  }
+  if (ended.reason === 'OOMKilled' || ended.exitCode === KILLED) {
+    return {
+      is: 'failed',
+      category: 'OutOfMemory',
+      message:
+        'The model was killed because it needed more memory than resources.memory of the AnalysisModel allows',
+    };
+  }
+  const rule = exitCodes?.find((r) => r.code === ended.exitCode);
+  const words = ended.message ? `: ${lastLine(ended.message)}` : '';
+  const hint = rule?.hint ? `; ${rule.hint}` : '';
+  return {
+    is: 'failed',
+    category: rule?.category ?? 'ModelError',
+    message: truncate(`The model ended with exit code ${ended.exitCode}${words}${hint}`, 400),
+  };
+}
+
+function fromCrashedAgent(pod: PodView): Outcome | undefined {
+  for (const container of [CONTAINER.prepare, CONTAINER.publish]) {
+    const ended = stateOf(pod, container)?.terminated;
+    if (!ended || ended.exitCode === 0) continue;
+    const how =
+      ended.reason === 'OOMKilled' ? 'was killed for memory' : `ended with exit code ${ended.exitCode}`;
+    return {
+      is: 'failed',
+      category: 'AgentError',
+      message: truncate(`${container} ${how}: ${lastLine(ended.message)}`, 400),
+    };
+  }
+  return undefined;
+}
+
+/** The last line with content: what a program says before it ends is usually the reason. */
+function lastLine(text: string | undefined): string {
+  const lines = (text ?? '').split('\n').map((line) => line.trim());
+  return truncate(lines.findLast((line) => line !== '') ?? '', 240);
+}
+
+export function stateOf(pod: PodView, container: string): ContainerState | undefined {
+  return pod.containers.find((c: ContainerView) => c.name === container)?.state;
+}
+
+/** The agent's termination message; undefined when there is none or it does not parse. */
+export function reportOf(pod: PodView, container: string): AgentReport | undefined {
+  const text = stateOf(pod, container)?.terminated?.message;
+  if (!text) return undefined;
+  try {
+    return agentReport.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined; // cut or written by somebody else: the exit code still decides
+  }
+}
+
+/** Digest of the image that the model really ran, once the runtime knows it. */
+export function imageOf(pod: PodView): string | undefined {
+  return pod.containers.find((c) => c.name === CONTAINER.model)?.imageID || undefined;
+}

@@ -1,0 +1,48 @@
+import type { AnalysisModel, AnalysisTask } from '../api/objects.ts';
+import type { AgentRequest } from '../api/request.ts';
+
+/** Everything that one attempt is made of; parameters are already resolved and checked. */
+export interface AttemptInput {
+  readonly task: AnalysisTask;
+  readonly model: AnalysisModel;
+  readonly attempt: number;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+export function outputNameOf(task: AnalysisTask): string {
+  return task.spec.outputName ?? task.metadata.name;
+}
+
+/** Where the results of a task appear, relative to the root of the store. */
+export function resultPath(task: AnalysisTask): string {
+  return `${task.spec.dataset.path}/outputs/${outputNameOf(task)}`;
+}
+
+/** The instructions that the agent finds in the pod. */
+export function requestOf(input: AttemptInput, operatorVersion: string): AgentRequest {
+  const { task, model } = input;
+  const spec = model.spec;
+  return {
+    schema: 1,
+    identity: task.metadata.uid,
+    task: {
+      uid: task.metadata.uid,
+      name: task.metadata.name,
+      namespace: task.metadata.namespace,
+      attempt: input.attempt,
+      createdAt: task.metadata.creationTimestamp,
+    },
+    model: { name: model.metadata.name, uid: model.metadata.uid, image: spec.image, version: spec.version },
+    run: { per: spec.run.per, command: spec.run.command },
+    inputs: spec.inputs,
+    requires: spec.requires,
+    outputs: spec.outputs,
+    failure: { maxFailedUnits: spec.failure.maxFailedUnits, exitCodes: spec.failure.exitCodes },
+    provenance: spec.provenance,
+    dataset: task.spec.dataset,
+    outputName: outputNameOf(task),
+    parameters: { ...input.parameters },
+    resume: task.spec.resume,
+    operatorVersion,
+  };
+}

@@ -1,0 +1,94 @@
+import type { AnalysisModel } from '../../api/objects.ts';
+import { dashProblems } from '../../jobs/argv.ts';
+import { modelProblem } from '../../jobs/model-check.ts';
+import { resolveParameters } from '../../jobs/parameters.ts';
+import type { Observed } from './observed.ts';
+
+/** Whether an attempt may start now. */
+export type Admission =
+  | {
+      readonly verdict: 'start';
+      readonly model: AnalysisModel;
+      readonly parameters: Readonly<Record<string, string>>;
+    }
+  | { readonly verdict: 'wait'; readonly reason: string; readonly message: string }
+  | { readonly verdict: 'refuse'; readonly category: 'InvalidInput' | 'ModelGone'; readonly message: string };
+
+/** The checks in order; the first that objects decides. */
+export function admit(seen: Observed): Admission {
+  const found = findModel(seen);
+  if ('verdict' in found) return found;
+  const problems = requestProblems(seen);
+  if (problems.length > 0) return refuse(problems.join('; '));
+  const { spec } = found.model;
+  const resolved = resolveParameters(spec.parameters ?? [], seen.task.spec.parameters ?? {});
+  if (!resolved.ok) return refuse(resolved.problems.join('; '));
+  const dashes = dashProblems(spec.run.command, resolved.values, spec.parameters ?? []);
+  if (dashes.length > 0) return refuse(dashes.join('; '));
+  if (seen.storeProblem) return { verdict: 'wait', reason: 'VolumeNotReady', message: seen.storeProblem };
+  return { verdict: 'start', model: found.model, parameters: resolved.values };
+}
+
+function findModel(seen: Observed): { model: AnalysisModel } | Admission {
+  const name = seen.task.spec.model;
+  const bound = seen.task.status?.model;
+  if (bound && (!seen.model || uidOf(seen.model) !== bound.uid)) {
+    const what = seen.model ? 'was replaced by another object of the same name' : 'was deleted';
+    return {
+      verdict: 'refuse',
+      category: 'ModelGone',
+      message: `AnalysisModel "${name}" ${what} after the task had started; create a new task`,
+    };
+  }
+  if (!seen.model) {
+    return {
+      verdict: 'wait',
+      reason: 'ModelNotFound',
+      message: `AnalysisModel "${name}" does not exist: see kubectl get analysismodels, or ask an administrator to add it`,
+    };
+  }
+  if (!seen.model.ok) {
+    return {
+      verdict: 'wait',
+      reason: 'ModelInvalid',
+      message: `AnalysisModel "${name}" is malformed and must be created again by an administrator: ${seen.model.problem}`,
+    };
+  }
+  const problem = modelProblem(seen.model.model, seen.policy);
+  if (problem)
+    return {
+      verdict: 'wait',
+      reason: problem.reason,
+      message: `AnalysisModel "${name}": ${problem.message}`,
+    };
+  return { model: seen.model.model };
+}
+
+function uidOf(model: NonNullable<Observed['model']>): string {
+  return model.ok ? model.model.metadata.uid : model.uid;
+}
+
+function requestProblems({ task, policy }: Observed): string[] {
+  const unknown = (task.spec.callbacks ?? []).filter((name) => !policy.callbackEndpoints.includes(name));
+  const known =
+    policy.callbackEndpoints.length > 0
+      ? `the administrator configured ${policy.callbackEndpoints.join(', ')}`
+      : 'the administrator configured none';
+  const segments = [task.spec.dataset.path, task.spec.dataset.directory ?? ''].flatMap((path) =>
+    path.split('/'),
+  );
+  const long = segments.filter((segment) => Buffer.byteLength(segment) > 255);
+  return [
+    ...unknown.map((name) => `callbacks names the endpoint "${name}", which does not exist: ${known}`),
+    ...(task.spec.retryOf
+      ? [
+          `retryOf is "${task.spec.retryOf}", but this version of the operator does not rerun single units: leave it out to run the whole task`,
+        ]
+      : []),
+    ...long.map(() => 'dataset.path has a segment of more than 255 bytes, which no file system can hold'),
+  ];
+}
+
+function refuse(message: string): Admission {
+  return { verdict: 'refuse', category: 'InvalidInput', message };
+}

@@ -1,0 +1,87 @@
+import type { Attempt } from '../../api/task.ts';
+import { desiredJob } from '../../jobs/job.ts';
+import { jobName } from '../../jobs/names.ts';
+import { type Admission, admit } from './admit.ts';
+import type { Observed } from './observed.ts';
+import { reported } from './status.ts';
+import { isActive, removals } from './stop.ts';
+import { noRemovals, type TaskPlan } from './task-plan.ts';
+
+/** A missing model or volume announces itself by a watch event; this is the safety net. */
+const RECHECK_MS = 60_000;
+const LEASE_RECHECK_MS = 1000;
+
+/** Starts the next attempt, or says why not. */
+export function begin(seen: Observed): TaskPlan {
+  const admission = admit(seen);
+  if (admission.verdict === 'refuse') return refused(seen, admission.category, admission.message);
+  if (admission.verdict === 'wait') return waitOrGiveUp(seen, admission);
+  const pause = Date.parse(seen.task.status?.nextAttemptAt ?? '') - seen.now.getTime();
+  if (pause > 0) return { status: seen.task.status, ...noRemovals, requeueAfterMs: pause };
+  if (isActive(seen))
+    return { status: seen.task.status, ...removals(seen), requeueAfterMs: LEASE_RECHECK_MS };
+  // A first attempt needs no live read: the claim itself fails on a stale copy of a task that ever had one.
+  if (seen.task.status?.attempt && !seen.live)
+    return { status: seen.task.status, ...noRemovals, needs: 'live' };
+  if (!seen.mayStart) return { status: seen.task.status, ...noRemovals, requeueAfterMs: LEASE_RECHECK_MS };
+  return claim(seen, admission);
+}
+
+/**
+ * The claim is the linearization point: a status write guarded by the resourceVersion of the copy decided on.
+ * Whoever wins it creates the Job in the same pass; the claimer's identity makes every claim change the object,
+ * so of two claimers with the same copy one gets a conflict.
+ */
+function claim(seen: Observed, { model, parameters }: Extract<Admission, { verdict: 'start' }>): TaskPlan {
+  const before = seen.task.status;
+  const number = numberOfNext(before);
+  const attempt: Attempt = {
+    number,
+    jobName: jobName(seen.task.metadata, number),
+    claimedBy: seen.identity,
+    claimedAt: seen.now.toISOString(),
+  };
+  const report = {
+    phase: 'Pending',
+    reason: 'Starting',
+    message: `Attempt ${number} is being started`,
+  } as const;
+  const bound = before?.model ?? { uid: model.metadata.uid, image: model.spec.image };
+  return {
+    status: reported(seen, report, { attempt, model: bound, nextAttemptAt: undefined, progress: undefined }),
+    ...noRemovals,
+    create: desiredJob({ task: seen.task, model, attempt: number, parameters }, seen.defaults),
+    event: {
+      type: 'Normal',
+      reason: 'Started',
+      message: `Created Job ${attempt.jobName} for attempt ${number}`,
+    },
+  };
+}
+
+/** An attempt that was claimed but never created is claimed again under the same number. */
+function numberOfNext(status: Observed['task']['status']): number {
+  const current = status?.attempt;
+  if (!current) return 1;
+  return status?.nextAttemptAt ? current.number + 1 : current.number;
+}
+
+function waitOrGiveUp(seen: Observed, { reason, message }: { reason: string; message: string }): TaskPlan {
+  const seconds = seen.model?.ok
+    ? seen.model.model.spec.failure.pendingDeadlineSeconds
+    : seen.policy.pendingDeadlineSeconds;
+  const left = Date.parse(seen.task.metadata.creationTimestamp) + seconds * 1000 - seen.now.getTime();
+  if (left <= 0) return refused(seen, reason, `${message} (waited ${seconds} s, the pending deadline)`);
+  const status = reported(seen, { phase: 'Pending', reason, message });
+  const event =
+    seen.task.status?.reason === reason ? {} : { event: { type: 'Warning' as const, reason, message } };
+  return { status, ...noRemovals, requeueAfterMs: Math.min(left, RECHECK_MS), ...event };
+}
+
+function refused(seen: Observed, reason: string, message: string): TaskPlan {
+  return {
+    status: reported(seen, { phase: 'Failed', reason, message }),
+    ...noRemovals,
+    event: { type: 'Warning', reason, message },
+  };
+}

@@ -1,0 +1,78 @@
+import type { Category } from '../../jobs/categories.ts';
+import { treatment } from '../../jobs/categories.ts';
+import { imageOf, type Outcome } from '../../jobs/outcome.ts';
+import type { JobView } from '../../jobs/views.ts';
+import { withJob } from './attempt.ts';
+import type { Observed } from './observed.ts';
+import { progressOf } from './progress.ts';
+import type { Failed } from './retry.ts';
+import { reported } from './status.ts';
+import { stop } from './stop.ts';
+import { noRemovals, type TaskPlan } from './task-plan.ts';
+
+type Is<K extends Outcome['is']> = Extract<Outcome, { is: K }>;
+
+/** A Job without a pod for this long makes the operator ask the Job's events why. */
+const POD_EXPECTED_MS = 4000;
+const WAIT_RECHECK_MS = 30_000;
+
+/** The attempt does not run yet: say why, and give up when it stays so beyond the pending deadline. */
+export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, hasPod: boolean): TaskPlan {
+  const age = seen.now.getTime() - Date.parse(job.metadata.creationTimestamp);
+  if (!hasPod && !job.suspended && seen.createProblem === 'unread' && age > POD_EXPECTED_MS) {
+    return { status: seen.task.status, ...noRemovals, needs: 'createProblem' };
+  }
+  const overdue = pendingOverdue(seen, outcome);
+  if (overdue) return stop(seen, overdue);
+  const { reason, message } = outcome;
+  const phase = seen.task.status?.phase === 'Running' ? 'Running' : 'Pending'; // never backwards within an attempt
+  const status = reported(seen, { phase, reason, message }, { attempt: withJob(seen, job) });
+  const warn = outcome.stuck !== undefined && seen.task.status?.reason !== reason;
+  return {
+    status,
+    ...noRemovals,
+    requeueAfterMs: hasPod || job.suspended ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
+    ...(warn ? { event: { type: 'Warning' as const, reason, message } } : {}),
+  };
+}
+
+function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefined {
+  const claimedAt = seen.task.status?.attempt?.claimedAt;
+  if (!claimedAt || outcome.reason === 'Queued' || outcome.reason === 'Preparing') return undefined;
+  const seconds = seen.model?.ok
+    ? seen.model.model.spec.failure.pendingDeadlineSeconds
+    : seen.policy.pendingDeadlineSeconds;
+  if (seen.now.getTime() - Date.parse(claimedAt) < seconds * 1000) return undefined;
+  const category: Category = outcome.stuck ?? 'Unschedulable';
+  return {
+    category,
+    message: `${outcome.message} (waited ${seconds} s, the pending deadline); ${treatment(category).hint}`,
+  };
+}
+
+/** How often a running task is looked at without any event; progress arrives by its own poller. */
+const RUNNING_RECHECK_MS = 60_000;
+
+export function running(seen: Observed, job: JobView, outcome: Is<'running'>): TaskPlan {
+  const { pod } = outcome;
+  const startedAt = outcome.startedAt ?? seen.task.status?.attempt?.startedAt;
+  const attempt = {
+    ...withJob(seen, job),
+    ...(startedAt ? { startedAt } : {}),
+    podName: pod.metadata.name,
+    ...(pod.node ? { node: pod.node } : {}),
+  };
+  const image = imageOf(pod);
+  const bound = seen.task.status?.model;
+  const status = reported(
+    seen,
+    { phase: 'Running', reason: outcome.reason, message: outcome.message },
+    {
+      attempt,
+      ...(startedAt ? { startedAt: seen.task.status?.startedAt ?? startedAt } : {}),
+      ...(bound && image ? { model: { ...bound, image } } : {}),
+      progress: progressOf(seen),
+    },
+  );
+  return { status, ...noRemovals, requeueAfterMs: RUNNING_RECHECK_MS };
+}

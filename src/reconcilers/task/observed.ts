@@ -1,0 +1,46 @@
+import type { AnalysisModel, AnalysisTask } from '../../api/objects.ts';
+import type { ProgressReport } from '../../api/request.ts';
+import type { JobDefaults } from '../../jobs/defaults.ts';
+import type { JobView, PodView } from '../../jobs/views.ts';
+
+/** A model as the informer holds it: one malformed object must not take others with it. */
+export type ModelSeen =
+  | { readonly ok: true; readonly model: AnalysisModel }
+  | { readonly ok: false; readonly name: string; readonly uid: string; readonly problem: string };
+
+/** Rules of this installation that decisions depend on. */
+export interface TaskPolicy {
+  readonly allowTags: boolean;
+  /** Seconds that a task may wait when no model says otherwise. */
+  readonly pendingDeadlineSeconds: number;
+  /** Free attempts after disruptions, before the task fails. */
+  readonly maxDisruptions: number;
+  /** Names of callback endpoints that tasks may use. */
+  readonly callbackEndpoints: readonly string[];
+}
+
+/** Everything a decision may look at: gathered once, never re-read. */
+export interface Observed {
+  readonly task: AnalysisTask;
+  readonly model: ModelSeen | undefined;
+  /** Jobs that the task controls, by owner UID. */
+  readonly jobs: readonly JobView[];
+  /** Pods that carry the task's UID; some may belong to no Job any more. */
+  readonly pods: readonly PodView[];
+  /** True when jobs and pods were read from the API server in this pass: only then absence is a fact. */
+  readonly live: boolean;
+  /** Why the store cannot be used yet. */
+  readonly storeProblem: string | undefined;
+  /** Why the Job controller cannot create the pod; `unread` until somebody asks for it. */
+  readonly createProblem: string | undefined | 'unread';
+  readonly progress: ProgressReport | undefined;
+  /** Whether enough time has passed to write a small progress change. */
+  readonly progressDue: boolean;
+  /** Random identity of this process; every claim carries it. */
+  readonly identity: string;
+  /** Whether the leader lease is fresh right now; nothing starts without it. */
+  readonly mayStart: boolean;
+  readonly defaults: JobDefaults;
+  readonly policy: TaskPolicy;
+  readonly now: Date;
+}

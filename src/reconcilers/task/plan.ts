@@ -1,0 +1,90 @@
+import { type Attempt, isTerminal } from '../../api/task.ts';
+import { jobName } from '../../jobs/names.ts';
+import { outcomeOf } from '../../jobs/outcome.ts';
+import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/views.ts';
+import { begin } from './begin.ts';
+import { failed, succeeded } from './finish.ts';
+import { running, waiting } from './follow.ts';
+import type { Observed } from './observed.ts';
+import { continueStopping, halt, removals, stop } from './stop.ts';
+import { noRemovals, type TaskPlan } from './task-plan.ts';
+
+/**
+ * The life of a task, read top to bottom, most final state first.
+ *
+ *   (no attempt) --claim+create--> attempt n --+--> Succeeded | PartiallySucceeded
+ *        ^                                     +--> Failed
+ *        +------ over: retry, resume ----------+--> stopping --> Failed | over
+ *   desired: Cancel --> (no pod left) --> Cancelled        desired: Suspend --> (no pod left) --> over
+ *
+ * An attempt is over when nextAttemptAt is set: its Job is finished or gone and another attempt follows.
+ */
+export function planTask(seen: Observed): TaskPlan {
+  const { metadata, status, spec } = seen.task;
+  if (metadata.deletionTimestamp) return nothing(seen); // the owner reference takes Job and pods along
+  if (isTerminal(status?.phase)) return tidy(seen);
+  if (status?.stopping) return continueStopping(seen, status.stopping);
+  if (spec.desired !== 'Run') return halt(seen, spec.desired);
+  const attempt = status?.attempt;
+  if (!attempt || status?.nextAttemptAt) return begin(seen);
+  return follow(seen, attempt);
+}
+
+function nothing(seen: Observed): TaskPlan {
+  return { status: seen.task.status, ...noRemovals };
+}
+
+/** A terminal task has no running work: whatever still runs was created by a delayed request. */
+function tidy(seen: Observed): TaskPlan {
+  const stray = removals(seen);
+  const status = seen.task.status;
+  const settles = status && !status.settled && (status.outbox ?? []).length === 0;
+  return { status: settles ? { ...status, settled: true } : status, ...stray };
+}
+
+function follow(seen: Observed, attempt: Attempt): TaskPlan {
+  const job = currentJob(seen, attempt);
+  if (!job) return missing(seen, attempt);
+  const pods = seen.pods.filter((pod) => pod.ownerUid === job.metadata.uid);
+  if (jobVerdict(job) !== 'unfinished' && !seen.live && lagging(pods))
+    return { ...nothing(seen), needs: 'live' };
+  const createProblem = seen.createProblem === 'unread' ? undefined : seen.createProblem;
+  const exitCodes = seen.model?.ok ? seen.model.model.spec.failure.exitCodes : undefined;
+  const outcome = outcomeOf({ job, pods, exitCodes, createProblem, now: seen.now });
+  switch (outcome.is) {
+    case 'waiting':
+      return waiting(seen, job, outcome, pods.length > 0);
+    case 'running':
+      return running(seen, job, outcome);
+    case 'succeeded':
+      return succeeded(seen, job, outcome);
+    case 'failed':
+      return failed(seen, outcome, job);
+  }
+}
+
+/** The Job that this attempt recorded; one of the same name with another UID is somebody else's doing. */
+function currentJob(seen: Observed, attempt: Attempt): JobView | undefined {
+  const job = seen.jobs.find((j) => j.metadata.name === attempt.jobName);
+  return job && (!attempt.jobUID || attempt.jobUID === job.metadata.uid) ? job : undefined;
+}
+
+/** A finished Job whose pod still looks alive, or is not there: the pod's cache is behind, and the verdict is in the pod. */
+function lagging(pods: readonly PodView[]): boolean {
+  return pods.length === 0 || pods.some(isAlive);
+}
+
+/** Longest time in which the Job's own watch event may follow the answer to its creation. */
+const CREATION_ECHO_MS = 3000;
+
+/** Absence is a fact only after a live read; then an unrecorded Job is created again and a recorded one is lost. */
+function missing(seen: Observed, attempt: Attempt): TaskPlan {
+  const age = seen.now.getTime() - Date.parse(attempt.claimedAt);
+  const own = attempt.claimedBy === seen.identity && !attempt.jobUID;
+  if (!seen.live && own && age < CREATION_ECHO_MS)
+    return { ...nothing(seen), requeueAfterMs: CREATION_ECHO_MS };
+  if (!seen.live) return { ...nothing(seen), needs: 'live' };
+  if (!attempt.jobUID && attempt.jobName === jobName(seen.task.metadata, attempt.number)) return begin(seen);
+  const lost = { category: 'Lost', message: 'The Job was deleted from outside while it ran' } as const;
+  return stop(seen, lost);
+}

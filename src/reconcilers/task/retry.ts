@@ -1,0 +1,80 @@
+import type { FailureRecord, TaskStatus } from '../../api/task.ts';
+import { type Category, treatment } from '../../jobs/categories.ts';
+import type { ModelSpec } from '../../api/model.ts';
+import { sha256 } from '../../lib/hash.ts';
+import { truncate } from '../../lib/truncate.ts';
+
+export interface Failed {
+  readonly category: Category;
+  readonly message: string;
+}
+
+export type RetryDecision =
+  | {
+      readonly again: true;
+      readonly afterMs: number;
+      readonly failedAttempts: number;
+      readonly disruptions: number;
+    }
+  | {
+      readonly again: false;
+      readonly failedAttempts: number;
+      readonly disruptions: number;
+      readonly message: string;
+    };
+
+type RetryRules = Pick<ModelSpec['failure'], 'maxAttempts' | 'backoffSeconds'>;
+
+/** Longest pause between two attempts. */
+const MAX_PAUSE_SECONDS = 3600;
+const DISRUPTION_PAUSE_MS = 2000;
+
+/**
+ * Whether another attempt follows. `rules` are undefined when the model is gone: nothing starts without it.
+ * The jitter comes from the task's UID and the count, so the decision is the same whoever makes it.
+ */
+export function decideRetry(
+  status: TaskStatus | undefined,
+  failed: Failed,
+  limits: { rules: RetryRules | undefined; maxDisruptions: number; seed: string },
+): RetryDecision {
+  const how = treatment(failed.category).retry;
+  const failedAttempts = (status?.failedAttempts ?? 0) + (how === 'free' ? 0 : 1);
+  const disruptions = (status?.disruptions ?? 0) + (how === 'free' ? 1 : 0);
+  const counts = { failedAttempts, disruptions };
+  const { rules } = limits;
+  if (!rules || how === 'never') return { again: false, ...counts, message: failed.message };
+  if (how === 'free') {
+    if (disruptions > limits.maxDisruptions) {
+      return {
+        again: false,
+        ...counts,
+        message: `${failed.message}; this was disruption ${disruptions} of at most ${limits.maxDisruptions}`,
+      };
+    }
+    return { again: true, ...counts, afterMs: DISRUPTION_PAUSE_MS };
+  }
+  if (failedAttempts >= rules.maxAttempts) {
+    const tried = rules.maxAttempts > 1 ? ` (${failedAttempts} of ${rules.maxAttempts} attempts failed)` : '';
+    return { again: false, ...counts, message: `${failed.message}${tried}` };
+  }
+  return { again: true, ...counts, afterMs: pause(rules.backoffSeconds, failedAttempts, limits.seed) };
+}
+
+/** Doubles with each failure, plus up to a quarter of jitter so that tasks of one broken node do not return together. */
+function pause(backoffSeconds: number, failures: number, seed: string): number {
+  const base = Math.min(backoffSeconds * 2 ** (failures - 1), MAX_PAUSE_SECONDS) * 1000;
+  const fraction = Number.parseInt(sha256(`${seed}/${failures}`).slice(0, 4), 16) / 0xffff;
+  return Math.round(base * (1 + fraction / 4));
+}
+
+/** The last five failures, oldest first. */
+export function withFailure(status: TaskStatus | undefined, failed: Failed, at: Date): FailureRecord[] {
+  const record: FailureRecord = {
+    attempt: status?.attempt?.number ?? 1,
+    category: failed.category,
+    message: truncate(failed.message, 500),
+    at: at.toISOString(),
+  };
+  return [...(status?.failures ?? []), record].slice(-5);
+}

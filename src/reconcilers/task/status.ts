@@ -1,0 +1,87 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Condition } from '../../api/schema.ts';
+import { isTerminal, type Phase, type TaskStatus } from '../../api/task.ts';
+import { withCondition } from '../../controller/conditions.ts';
+import { truncate } from '../../lib/truncate.ts';
+import type { Observed } from './observed.ts';
+
+export interface Report {
+  readonly phase: Phase;
+  readonly reason: string;
+  readonly message: string;
+}
+
+type Change = { readonly [key in keyof TaskStatus]?: TaskStatus[key] | undefined };
+
+/**
+ * The status that follows from a report. Fields set to undefined in `change` are removed.
+ * Returns the observed status itself when nothing changed, so that nothing is written.
+ */
+export function reported(seen: Observed, report: Report, change: Change = {}): TaskStatus | undefined {
+  const before = seen.task.status;
+  const message = truncate(report.message, 1000);
+  const generation = seen.task.metadata.generation;
+  const next: Change = {
+    ...before,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    phase: report.phase,
+    reason: report.reason,
+    message,
+    ...change,
+    conditions: conditionsOf(seen, report),
+    ...(isTerminal(report.phase) ? ending(seen) : {}),
+  };
+  const status = withoutUndefined(next);
+  return before && isDeepStrictEqual(before, status) ? before : status;
+}
+
+function withoutUndefined(change: Change): TaskStatus {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+}
+
+/** With nothing to report outside, the terminal write is also the last one. */
+function ending(seen: Observed): Change {
+  return {
+    finishedAt: seen.task.status?.finishedAt ?? seen.now.toISOString(),
+    settled: (seen.task.status?.outbox ?? []).length === 0,
+    stopping: undefined,
+    nextAttemptAt: undefined,
+  };
+}
+
+/** Reasons that say the task itself was not accepted. */
+const NOT_ACCEPTED = new Set(['ModelNotFound', 'ModelInvalid', 'ImageNotPinned', 'InvalidInput']);
+
+/**
+ * Conditions follow from the report alone: one table, so they can never contradict the phase.
+ * Succeeded is the summary; Finished is True at any end, for `kubectl wait`.
+ */
+function conditionsOf(seen: Observed, { phase, reason, message }: Report): Condition[] {
+  const started = phase === 'Running' || seen.task.status?.startedAt !== undefined;
+  const over = isTerminal(phase);
+  const good = phase === 'Succeeded' || phase === 'PartiallySucceeded';
+  const acceptance = accepted(seen, reason);
+  const rows: [type: string, status: Condition['status'], reason: string][] = [
+    ['Accepted', acceptance, acceptance === 'True' ? 'Accepted' : reason],
+    ['Started', started ? 'True' : 'False', started ? 'ModelStarted' : 'NotStarted'],
+    ['Succeeded', good ? 'True' : over ? 'False' : 'Unknown', reason],
+    ['Finished', over ? 'True' : 'False', over ? phase : 'Unfinished'],
+    [
+      'Suspended',
+      reason === 'Suspended' ? 'True' : 'False',
+      reason === 'Suspended' ? 'Suspended' : 'NotSuspended',
+    ],
+  ];
+  const observedGeneration = seen.task.metadata.generation;
+  return [
+    ...rows.reduce<readonly Condition[]>((list, [type, status, why]) => {
+      const text = type === 'Succeeded' ? truncate(message, 500) : '';
+      return withCondition(list, { type, status, reason: why, message: text, observedGeneration }, seen.now);
+    }, seen.task.status?.conditions ?? []),
+  ];
+}
+
+/** A task that already has an attempt was accepted once, whatever happened to its model since. */
+function accepted(seen: Observed, reason: string): Condition['status'] {
+  return NOT_ACCEPTED.has(reason) && !seen.task.status?.attempt ? 'False' : 'True';
+}

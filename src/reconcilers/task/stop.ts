@@ -1,0 +1,114 @@
+import type { TaskStatus } from '../../api/task.ts';
+import { outcomeOf } from '../../jobs/outcome.ts';
+import { isAlive, jobVerdict } from '../../jobs/views.ts';
+import { failed, succeeded } from './finish.ts';
+import type { Observed } from './observed.ts';
+import type { Failed } from './retry.ts';
+import { reported } from './status.ts';
+import { noRemovals, type TaskPlan } from './task-plan.ts';
+
+/** Looks again this often while a pod is ending; its last watch event usually comes first. */
+const STOP_POLL_MS = 5000;
+
+/** What still runs, or could: unfinished Jobs, and pods whose Job is gone. */
+export function removals(seen: Observed): Pick<TaskPlan, 'removeJobs' | 'removePods'> {
+  const jobs = seen.jobs.filter((job) => jobVerdict(job) === 'unfinished');
+  const owners = new Set(seen.jobs.map((job) => job.metadata.uid));
+  const orphans = seen.pods.filter((pod) => isAlive(pod) && (!pod.ownerUid || !owners.has(pod.ownerUid)));
+  const deletable = ({ metadata }: { metadata: { deletionTimestamp?: string } }) =>
+    !metadata.deletionTimestamp;
+  return {
+    removeJobs: jobs.filter(deletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
+    removePods: orphans.filter(deletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
+  };
+}
+
+/** True while a Job may still create a pod or a pod may still run. */
+export function isActive(seen: Observed): boolean {
+  return seen.jobs.some((job) => jobVerdict(job) === 'unfinished') || seen.pods.some(isAlive);
+}
+
+/** Begins to stop the current attempt; its verdict is kept in the status until no pod is left. */
+export function stop(seen: Observed, verdict: Failed): TaskPlan {
+  if (seen.live && !isActive(seen)) return failed(seen, verdict);
+  const report = {
+    phase: seen.task.status?.phase ?? 'Pending',
+    reason: 'Stopping',
+    message: `${verdict.message}; waiting for the pod to stop`,
+  } as const;
+  const stopping = {
+    category: verdict.category,
+    message: verdict.message.slice(0, 500),
+    since: seen.now.toISOString(),
+  };
+  return { status: reported(seen, report, { stopping }), ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+}
+
+export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatus['stopping']>): TaskPlan {
+  if (isActive(seen)) return { status: seen.task.status, ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+  if (!seen.live) return { status: seen.task.status, ...noRemovals, needs: 'live' };
+  const won = meanwhileSucceeded(seen);
+  return (
+    won ?? failed(seen, { category: stopping.category as Failed['category'], message: stopping.message })
+  );
+}
+
+/** Cancel and Suspend: delete the Job, wait until no pod is alive, then say so. A publish that won the race wins. */
+export function halt(seen: Observed, desired: 'Cancel' | 'Suspend'): TaskPlan {
+  const won = meanwhileSucceeded(seen);
+  if (won) return won;
+  if (desired === 'Suspend' && seen.task.status?.reason === 'Suspended')
+    return { status: seen.task.status, ...noRemovals };
+  if (isActive(seen)) return halting(seen, desired);
+  if (seen.task.status?.attempt && !seen.live)
+    return { status: seen.task.status, ...noRemovals, needs: 'live' };
+  return desired === 'Cancel' ? cancelled(seen) : suspended(seen);
+}
+
+function halting(seen: Observed, desired: 'Cancel' | 'Suspend'): TaskPlan {
+  const report = {
+    phase: seen.task.status?.phase ?? 'Pending',
+    reason: desired === 'Cancel' ? 'Cancelling' : 'Suspending',
+    message: 'Waiting for the pod to stop',
+  } as const;
+  return { status: reported(seen, report), ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+}
+
+function cancelled(seen: Observed): TaskPlan {
+  const report = {
+    phase: 'Cancelled',
+    reason: 'Cancelled',
+    message: 'The task was cancelled; nothing was published',
+  } as const;
+  return {
+    status: reported(seen, report),
+    ...noRemovals,
+    event: { type: 'Normal', reason: 'Cancelled', message: 'Cancelled on request' },
+  };
+}
+
+/** The attempt is over and does not count; finished units stay in staging for the next one. */
+function suspended(seen: Observed): TaskPlan {
+  const report = {
+    phase: 'Pending',
+    reason: 'Suspended',
+    message: 'Suspended on request; set desired: Run to go on',
+  } as const;
+  const over = seen.task.status?.attempt ? { nextAttemptAt: seen.now.toISOString() } : {};
+  return {
+    status: reported(seen, report, over),
+    ...noRemovals,
+    event: { type: 'Normal', reason: 'Suspended', message: 'Suspended on request' },
+  };
+}
+
+/** The current attempt finished with success before it could be stopped. */
+function meanwhileSucceeded(seen: Observed): TaskPlan | undefined {
+  const attempt = seen.task.status?.attempt;
+  if (!attempt || seen.task.status?.nextAttemptAt) return undefined;
+  const job = seen.jobs.find((j) => j.metadata.name === attempt.jobName);
+  if (!job || jobVerdict(job) === 'unfinished') return undefined;
+  const pods = seen.pods.filter((pod) => pod.ownerUid === job.metadata.uid);
+  const outcome = outcomeOf({ job, pods, exitCodes: undefined, now: seen.now });
+  return outcome.is === 'succeeded' ? succeeded(seen, job, outcome) : undefined;
+}

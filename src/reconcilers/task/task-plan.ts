@@ -1,0 +1,24 @@
+import type { IJob } from 'kubernetes-models/batch/v1';
+import type { TaskStatus } from '../../api/task.ts';
+
+/** An object to delete, with the UID as precondition: never its successor of the same name. */
+export interface Removal {
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** What one pass does, in this order: removals, status write, creation of the claimed Job, event. */
+export interface TaskPlan {
+  /** The very object that was observed when there is nothing to write. */
+  readonly status: TaskStatus | undefined;
+  readonly removeJobs: readonly Removal[];
+  readonly removePods: readonly Removal[];
+  /** The status above is a claim; this Job is created directly after it was accepted. */
+  readonly create?: IJob;
+  /** Decide again after reading more: nothing else of this plan is carried out. */
+  readonly needs?: 'live' | 'createProblem';
+  readonly requeueAfterMs?: number;
+  readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
+}
+
+export const noRemovals = { removeJobs: [], removePods: [] } as const;
