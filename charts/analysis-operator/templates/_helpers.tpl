@@ -1,0 +1,81 @@
+{{- define "analysis-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "analysis-operator.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "analysis-operator.name" . }}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "analysis-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "analysis-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{- define "analysis-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "analysis-operator.selectorLabels" . }}
+{{- end }}
+
+{{- define "analysis-operator.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "analysis-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "analysis-operator.fullname" .) }}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end }}
+
+{{- define "analysis-operator.leaseNamespace" -}}
+{{- .Values.config.leaderElection.namespace | default .Release.Namespace }}
+{{- end }}
+
+{{/* The configuration with the empty values filled in. */}}
+{{- define "analysis-operator.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- $_ := set $config.agent "image" (.Values.config.agent.image | default (include "analysis-operator.image" .)) }}
+{{- $_ := set $config.leaderElection "namespace" (include "analysis-operator.leaseNamespace" .) }}
+{{- $_ := set $config.leaderElection "name" (.Values.config.leaderElection.name | default (include "analysis-operator.fullname" .)) }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* What the operator may do where tasks are. */}}
+{{- define "analysis-operator.taskRules" -}}
+- apiGroups: [analysis.elsi.dev]
+  resources: [analysistasks]
+  verbs: [get, list, watch, update, patch, delete]
+- apiGroups: [analysis.elsi.dev]
+  resources: [analysistasks/status]
+  verbs: [update, patch]
+- apiGroups: [analysis.elsi.dev]
+  resources: [analysistasks/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
