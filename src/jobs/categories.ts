@@ -33,3 +33,12 @@ export type Category = keyof typeof CATEGORIES;
 export function treatment(category: Category): Treatment {
   return CATEGORIES[category];
 }
+
+/** Reads a category back from a status; one that this version does not know counts as AgentError. */
+export function categoryOf(text: string): Category {
+  return isCategory(text) ? text : 'AgentError';
+}
+
+function isCategory(text: string): text is Category {
+  return Object.hasOwn(CATEGORIES, text);
+}

@@ -59,30 +59,29 @@ function newest(pods: readonly PodView[]): PodView | undefined {
 
 function progressOf(pod: PodView, now: Date): Outcome {
   const model = stateOf(pod, CONTAINER.model);
-  const startedAt = model?.running?.startedAt ?? model?.terminated?.startedAt ?? undefined;
+  const startedAt = startOf(model);
+  const node = pod.node ?? 'unknown';
+  const running = (reason: string, message: string): Outcome => ({
+    is: 'running',
+    reason,
+    message,
+    pod,
+    startedAt,
+  });
   if (isForgotten(pod, now)) {
-    const message = `Node ${pod.node ?? ''} does not confirm that pod ${pod.metadata.name} stopped; waiting for it to come back`;
-    return { is: 'running', reason: 'NodeLost', message, pod, startedAt };
+    return running(
+      'NodeLost',
+      `Node ${node} does not confirm that pod ${pod.metadata.name} stopped; waiting for it to come back`,
+    );
   }
-  if (model?.terminated) {
-    return {
-      is: 'running',
-      reason: 'Publishing',
-      message: 'The model ended; its outputs are being verified and published',
-      pod,
-      startedAt,
-    };
-  }
-  if (model?.running) {
-    return {
-      is: 'running',
-      reason: 'Running',
-      message: `The model is running on node ${pod.node ?? ''}`,
-      pod,
-      startedAt,
-    };
-  }
+  if (model?.terminated)
+    return running('Publishing', 'The model ended; its outputs are being verified and published');
+  if (model?.running) return running('Running', `The model is running on node ${node}`);
   return waitingFor(pod);
+}
+
+function startOf(state: ContainerState | undefined): string | undefined {
+  return state?.running?.startedAt ?? state?.terminated?.startedAt ?? undefined;
 }
 
 /** A pod that was told to stop and, a minute past its grace, has not: its node is gone or cut off. */
@@ -185,17 +184,13 @@ function fromDeadline(pod: PodView, job: JobView): Outcome | undefined {
 const KILLED = 137;
 
 function fromModel(pod: PodView, exitCodes: Evidence['exitCodes']): Outcome | undefined {
-  const container = [CONTAINER.model, CONTAINER.seed].find(
-    (name) => (stateOf(pod, name)?.terminated?.exitCode ?? 0) !== 0,
-  );
-  const ended = container && stateOf(pod, container)?.terminated;
+  const ended = [CONTAINER.model, CONTAINER.seed]
+    .map((name) => stateOf(pod, name)?.terminated)
+    .find((terminated) => terminated && terminated.exitCode !== 0);
   if (!ended) return undefined;
   if (ended.reason === 'StartError' || ended.reason === 'ContainerCannotRun') {
-    return {
-      is: 'failed',
-      category: 'ConfigError',
-      message: truncate(`The model could not be started: ${lastLine(ended.message)}`, 400),
-    };
+    const message = truncate(`The model could not be started: ${lastLine(ended.message)}`, 400);
+    return { is: 'failed', category: 'ConfigError', message };
   }
   if (ended.reason === 'OOMKilled' || ended.exitCode === KILLED) {
     return {
@@ -205,14 +200,15 @@ function fromModel(pod: PodView, exitCodes: Evidence['exitCodes']): Outcome | un
         'The model was killed because it needed more memory than resources.memory of the AnalysisModel allows',
     };
   }
-  const rule = exitCodes?.find((r) => r.code === ended.exitCode);
-  const words = ended.message ? `: ${lastLine(ended.message)}` : '';
+  return fromExitCode(ended.exitCode, ended.message, exitCodes);
+}
+
+function fromExitCode(code: number, log: string | undefined, exitCodes: Evidence['exitCodes']): Outcome {
+  const rule = exitCodes?.find((r) => r.code === code);
+  const words = log ? `: ${lastLine(log)}` : '';
   const hint = rule?.hint ? `; ${rule.hint}` : '';
-  return {
-    is: 'failed',
-    category: rule?.category ?? 'ModelError',
-    message: truncate(`The model ended with exit code ${ended.exitCode}${words}${hint}`, 400),
-  };
+  const message = truncate(`The model ended with exit code ${code}${words}${hint}`, 400);
+  return { is: 'failed', category: rule?.category ?? 'ModelError', message };
 }
 
 function fromCrashedAgent(pod: PodView): Outcome | undefined {

@@ -24,7 +24,7 @@ export function resolveParameters(
 }
 
 function unknownParameter(name: string, known: string[]): string {
-  const choice = known.length > 0 ? `it knows ${known.sort().join(', ')}` : 'it has no parameters';
+  const choice = known.length > 0 ? `it knows ${known.toSorted().join(', ')}` : 'it has no parameters';
   return `parameters.${name} is not a parameter of this model: ${choice}`;
 }
 
@@ -53,7 +53,7 @@ function check(parameter: ModelParameter, value: string): string | undefined {
 }
 
 function checkString(parameter: ModelParameter, value: string, at: string): string | undefined {
-  if ([...value].length > parameter.maxLength)
+  if (value.length > parameter.maxLength)
     return `${at} but may have at most ${parameter.maxLength} characters`;
   return /\p{Cc}/u.test(value) ? `${at} but may not contain control characters` : undefined;
 }

@@ -81,7 +81,7 @@ const rawPod = z.object({
       initContainerStatuses: z.array(containerStatus).optional(),
       containerStatuses: z.array(containerStatus).optional(),
     })
-    .optional(),
+    .prefault({}),
 });
 
 export type JobCondition = z.infer<typeof condition>;
@@ -140,17 +140,18 @@ export function jobView(raw: unknown): JobView {
 /** Parses a pod as the API server sent it. Throws a ZodError on anything else. */
 export function podView(raw: unknown): PodView {
   const { metadata: meta, spec, status } = rawPod.parse(raw);
+  const { phase = 'Pending', conditions = [], initContainerStatuses = [], containerStatuses = [] } = status;
   return {
     ...objectView(meta),
-    phase: status?.phase ?? 'Pending',
-    reason: status?.reason,
-    message: status?.message,
+    phase,
+    reason: status.reason,
+    message: status.message,
     node: spec.nodeName,
-    ip: status?.podIP,
-    startTime: status?.startTime,
+    ip: status.podIP,
+    startTime: status.startTime,
     deletionGraceSeconds: meta.deletionGracePeriodSeconds,
-    conditions: status?.conditions ?? [],
-    containers: [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])],
+    conditions,
+    containers: [...initContainerStatuses, ...containerStatuses],
   };
 }
 

@@ -1,5 +1,6 @@
-import type { Attempt } from '../../api/task.ts';
-import type { JobView } from '../../jobs/views.ts';
+import type { Attempt, TaskStatus } from '../../api/task.ts';
+import { imageOf } from '../../jobs/outcome.ts';
+import type { JobView, PodView } from '../../jobs/views.ts';
 import type { Observed } from './observed.ts';
 
 /** The attempt with its Job's UID: written once, so that a successor of the same name is never mistaken for it. */
@@ -12,4 +13,11 @@ export function withJob(seen: Observed, job: JobView): Attempt {
     claimedAt: job.metadata.creationTimestamp,
   };
   return { ...base, jobUID: base.jobUID ?? job.metadata.uid };
+}
+
+/** The model with the image digest that the pod really ran, once the runtime knows it. */
+export function boundModel(seen: Observed, pod: PodView | undefined): Pick<TaskStatus, 'model'> {
+  const bound = seen.task.status?.model;
+  const image = pod && imageOf(pod);
+  return bound && image ? { model: { ...bound, image } } : {};
 }

@@ -2,7 +2,7 @@ import type { Attempt } from '../../api/task.ts';
 import { desiredJob } from '../../jobs/job.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type Admission, admit } from './admit.ts';
-import type { Observed } from './observed.ts';
+import { type Observed, pendingDeadline } from './observed.ts';
 import { reported } from './status.ts';
 import { isActive, removals } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
@@ -67,9 +67,7 @@ function numberOfNext(status: Observed['task']['status']): number {
 }
 
 function waitOrGiveUp(seen: Observed, { reason, message }: { reason: string; message: string }): TaskPlan {
-  const seconds = seen.model?.ok
-    ? seen.model.model.spec.failure.pendingDeadlineSeconds
-    : seen.policy.pendingDeadlineSeconds;
+  const seconds = pendingDeadline(seen);
   const left = Date.parse(seen.task.metadata.creationTimestamp) + seconds * 1000 - seen.now.getTime();
   if (left <= 0) return refused(seen, reason, `${message} (waited ${seconds} s, the pending deadline)`);
   const status = reported(seen, { phase: 'Pending', reason, message });

@@ -1,10 +1,11 @@
 import type { Progress, TaskStatus } from '../../api/task.ts';
+import type { AgentReport } from '../../api/request.ts';
 import { treatment } from '../../jobs/categories.ts';
-import { imageOf, type Outcome } from '../../jobs/outcome.ts';
+import type { Outcome } from '../../jobs/outcome.ts';
 import { resultPath } from '../../jobs/request.ts';
 import type { JobView } from '../../jobs/views.ts';
-import { withJob } from './attempt.ts';
-import type { Observed } from './observed.ts';
+import { boundModel, withJob } from './attempt.ts';
+import { failureRules, type Observed } from './observed.ts';
 import { decideRetry, type Failed, withFailure } from './retry.ts';
 import { reported } from './status.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
@@ -13,28 +14,28 @@ type Is<K extends Outcome['is']> = Extract<Outcome, { is: K }>;
 
 /** Terminal phase, result and settled in one write. */
 export function succeeded(seen: Observed, job: JobView, outcome: Is<'succeeded'>): TaskPlan {
-  const units = outcome.report?.units;
-  const partial = (units?.failed ?? 0) > 0;
+  const report = outcome.report ?? withoutReport(seen);
+  const partial = (report.units?.failed ?? 0) > 0;
   const phase = partial ? 'PartiallySucceeded' : 'Succeeded';
-  const path = outcome.report?.result?.path ?? resultPath(seen.task);
-  const message =
-    outcome.report?.message ??
-    `Outputs are published in ${path}; the pod's report is gone, see manifest.json there`;
-  const failedUnits = outcome.report?.failedUnits;
-  const image = outcome.pod && imageOf(outcome.pod);
-  const bound = seen.task.status?.model;
-  const status = reported(
-    seen,
-    { phase, reason: partial ? 'UnitsFailed' : 'Published', message },
-    {
-      attempt: withJob(seen, job),
-      result: { path, ...outcome.report?.result },
-      progress: units ? finalProgress(units) : seen.task.status?.progress,
-      ...(bound && image ? { model: { ...bound, image } } : {}),
-      ...(failedUnits && failedUnits.length > 0 ? { failedUnits } : {}),
-    },
-  );
+  const change: Partial<TaskStatus> = {
+    attempt: withJob(seen, job),
+    result: { path: resultPath(seen.task), ...report.result },
+    ...(report.units ? { progress: finalProgress(report.units) } : {}),
+    ...boundModel(seen, outcome.pod),
+    ...someUnits(report.failedUnits),
+  };
+  const { message } = report;
+  const status = reported(seen, { phase, reason: partial ? 'UnitsFailed' : 'Published', message }, change);
   return { status, ...noRemovals, event: { type: partial ? 'Warning' : 'Normal', reason: phase, message } };
+}
+
+/** The pod and its report are gone, yet its Job succeeded: the manifest beside the outputs says the rest. */
+function withoutReport(seen: Observed): AgentReport {
+  return { v: 1, message: `Outputs are published in ${resultPath(seen.task)}; see manifest.json there` };
+}
+
+function someUnits(failedUnits: string[] | undefined): Partial<TaskStatus> {
+  return failedUnits && failedUnits.length > 0 ? { failedUnits } : {};
 }
 
 function finalProgress(units: { total: number; done: number; failed: number }): Progress {
@@ -50,23 +51,25 @@ function finalProgress(units: { total: number; done: number; failed: number }): 
 /** The attempt is over without a result: another one follows, or the task has failed. */
 export function failed(seen: Observed, failure: Is<'failed'> | Failed, job?: JobView): TaskPlan {
   const before = seen.task.status;
-  const rules =
-    seen.model?.ok && seen.model.model.metadata.uid === before?.model?.uid
-      ? seen.model.model.spec.failure
-      : undefined;
+  const rules = bindingRules(seen);
   const limits = { rules, maxDisruptions: seen.policy.maxDisruptions, seed: seen.task.metadata.uid };
   const decision = decideRetry(before, failure, limits);
-  const failedUnits = 'report' in failure ? failure.report?.failedUnits : undefined;
   const change: Partial<TaskStatus> = {
     ...(job ? { attempt: withJob(seen, job) } : {}),
     failedAttempts: decision.failedAttempts,
     disruptions: decision.disruptions,
     failures: withFailure(before, failure, seen.now),
-    ...(failedUnits && failedUnits.length > 0 ? { failedUnits } : {}),
+    ...('report' in failure ? someUnits(failure.report?.failedUnits) : {}),
   };
   return decision.again
     ? retrying(seen, failure, { change, afterMs: decision.afterMs })
     : over(seen, failure, { change, message: decision.message });
+}
+
+/** The rules of the model that the task is bound to; a deleted or replaced one starts no further attempt. */
+function bindingRules(seen: Observed): ReturnType<typeof failureRules> {
+  const sameModel = seen.model?.ok && seen.model.model.metadata.uid === seen.task.status?.model?.uid;
+  return sameModel ? failureRules(seen) : undefined;
 }
 
 function retrying(

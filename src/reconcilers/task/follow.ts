@@ -1,9 +1,9 @@
 import type { Category } from '../../jobs/categories.ts';
 import { treatment } from '../../jobs/categories.ts';
-import { imageOf, type Outcome } from '../../jobs/outcome.ts';
+import type { Outcome } from '../../jobs/outcome.ts';
 import type { JobView } from '../../jobs/views.ts';
-import { withJob } from './attempt.ts';
-import type { Observed } from './observed.ts';
+import { boundModel, withJob } from './attempt.ts';
+import { type Observed, pendingDeadline } from './observed.ts';
 import { progressOf } from './progress.ts';
 import type { Failed } from './retry.ts';
 import { reported } from './status.ts';
@@ -18,30 +18,35 @@ const WAIT_RECHECK_MS = 30_000;
 
 /** The attempt does not run yet: say why, and give up when it stays so beyond the pending deadline. */
 export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, hasPod: boolean): TaskPlan {
-  const age = seen.now.getTime() - Date.parse(job.metadata.creationTimestamp);
-  if (!hasPod && !job.suspended && seen.createProblem === 'unread' && age > POD_EXPECTED_MS) {
-    return { status: seen.task.status, ...noRemovals, needs: 'createProblem' };
-  }
+  const podOverdue = !hasPod && !job.suspended && ageOf(seen, job) > POD_EXPECTED_MS;
+  if (podOverdue && !seen.creation) return { status: seen.task.status, ...noRemovals, needs: 'creation' };
   const overdue = pendingOverdue(seen, outcome);
   if (overdue) return stop(seen, overdue);
   const { reason, message } = outcome;
   const phase = seen.task.status?.phase === 'Running' ? 'Running' : 'Pending'; // never backwards within an attempt
   const status = reported(seen, { phase, reason, message }, { attempt: withJob(seen, job) });
-  const warn = outcome.stuck !== undefined && seen.task.status?.reason !== reason;
   return {
     status,
     ...noRemovals,
-    requeueAfterMs: hasPod || job.suspended ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
-    ...(warn ? { event: { type: 'Warning' as const, reason, message } } : {}),
+    requeueAfterMs: hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
+    ...warning(seen, outcome),
   };
+}
+
+/** Only what somebody has to mend is an event, and only when it begins. */
+function warning(seen: Observed, { reason, message, stuck }: Is<'waiting'>): Pick<TaskPlan, 'event'> {
+  const begins = stuck !== undefined && seen.task.status?.reason !== reason;
+  return begins ? { event: { type: 'Warning', reason, message } } : {};
+}
+
+function ageOf(seen: Observed, job: JobView): number {
+  return seen.now.getTime() - Date.parse(job.metadata.creationTimestamp);
 }
 
 function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefined {
   const claimedAt = seen.task.status?.attempt?.claimedAt;
   if (!claimedAt || outcome.reason === 'Queued' || outcome.reason === 'Preparing') return undefined;
-  const seconds = seen.model?.ok
-    ? seen.model.model.spec.failure.pendingDeadlineSeconds
-    : seen.policy.pendingDeadlineSeconds;
+  const seconds = pendingDeadline(seen);
   if (seen.now.getTime() - Date.parse(claimedAt) < seconds * 1000) return undefined;
   const category: Category = outcome.stuck ?? 'Unschedulable';
   return {
@@ -62,15 +67,13 @@ export function running(seen: Observed, job: JobView, outcome: Is<'running'>): T
     podName: pod.metadata.name,
     ...(pod.node ? { node: pod.node } : {}),
   };
-  const image = imageOf(pod);
-  const bound = seen.task.status?.model;
   const status = reported(
     seen,
     { phase: 'Running', reason: outcome.reason, message: outcome.message },
     {
       attempt,
       ...(startedAt ? { startedAt: seen.task.status?.startedAt ?? startedAt } : {}),
-      ...(bound && image ? { model: { ...bound, image } } : {}),
+      ...boundModel(seen, pod),
       progress: progressOf(seen),
     },
   );

@@ -31,8 +31,8 @@ export interface Observed {
   readonly live: boolean;
   /** Why the store cannot be used yet. */
   readonly storeProblem: string | undefined;
-  /** Why the Job controller cannot create the pod; `unread` until somebody asks for it. */
-  readonly createProblem: string | undefined | 'unread';
+  /** Why the Job controller cannot create the pod, from its events; undefined until a plan asks for it. */
+  readonly creation: { readonly problem: string | undefined } | undefined;
   readonly progress: ProgressReport | undefined;
   /** Whether enough time has passed to write a small progress change. */
   readonly progressDue: boolean;
@@ -43,4 +43,16 @@ export interface Observed {
   readonly defaults: JobDefaults;
   readonly policy: TaskPolicy;
   readonly now: Date;
+}
+
+type FailureRules = AnalysisModel['spec']['failure'];
+
+/** How the model wants failures to be treated; undefined while it is missing or malformed. */
+export function failureRules({ model }: Observed): FailureRules | undefined {
+  return model?.ok ? model.model.spec.failure : undefined;
+}
+
+/** How long the task may wait, in seconds. */
+export function pendingDeadline(seen: Observed): number {
+  return failureRules(seen)?.pendingDeadlineSeconds ?? seen.policy.pendingDeadlineSeconds;
 }

@@ -5,7 +5,7 @@ import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/view
 import { begin } from './begin.ts';
 import { failed, succeeded } from './finish.ts';
 import { running, waiting } from './follow.ts';
-import type { Observed } from './observed.ts';
+import { failureRules, type Observed } from './observed.ts';
 import { continueStopping, halt, removals, stop } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
@@ -48,8 +48,8 @@ function follow(seen: Observed, attempt: Attempt): TaskPlan {
   const pods = seen.pods.filter((pod) => pod.ownerUid === job.metadata.uid);
   if (jobVerdict(job) !== 'unfinished' && !seen.live && lagging(pods))
     return { ...nothing(seen), needs: 'live' };
-  const createProblem = seen.createProblem === 'unread' ? undefined : seen.createProblem;
-  const exitCodes = seen.model?.ok ? seen.model.model.spec.failure.exitCodes : undefined;
+  const createProblem = seen.creation?.problem;
+  const exitCodes = failureRules(seen)?.exitCodes;
   const outcome = outcomeOf({ job, pods, exitCodes, createProblem, now: seen.now });
   switch (outcome.is) {
     case 'waiting':

@@ -39,26 +39,23 @@ export function decideRetry(
   limits: { rules: RetryRules | undefined; maxDisruptions: number; seed: string },
 ): RetryDecision {
   const how = treatment(failed.category).retry;
-  const failedAttempts = (status?.failedAttempts ?? 0) + (how === 'free' ? 0 : 1);
-  const disruptions = (status?.disruptions ?? 0) + (how === 'free' ? 1 : 0);
-  const counts = { failedAttempts, disruptions };
+  const { failedAttempts = 0, disruptions = 0 } = status ?? {};
+  const counts =
+    how === 'free'
+      ? { failedAttempts, disruptions: disruptions + 1 }
+      : { failedAttempts: failedAttempts + 1, disruptions };
   const { rules } = limits;
   if (!rules || how === 'never') return { again: false, ...counts, message: failed.message };
-  if (how === 'free') {
-    if (disruptions > limits.maxDisruptions) {
-      return {
-        again: false,
-        ...counts,
-        message: `${failed.message}; this was disruption ${disruptions} of at most ${limits.maxDisruptions}`,
-      };
-    }
-    return { again: true, ...counts, afterMs: DISRUPTION_PAUSE_MS };
-  }
-  if (failedAttempts >= rules.maxAttempts) {
-    const tried = rules.maxAttempts > 1 ? ` (${failedAttempts} of ${rules.maxAttempts} attempts failed)` : '';
-    return { again: false, ...counts, message: `${failed.message}${tried}` };
-  }
-  return { again: true, ...counts, afterMs: pause(rules.backoffSeconds, failedAttempts, limits.seed) };
+  const used = how === 'free' ? counts.disruptions : counts.failedAttempts;
+  const allowed = how === 'free' ? limits.maxDisruptions : rules.maxAttempts - 1;
+  if (used > allowed) return { again: false, ...counts, message: `${failed.message}${exhausted(how, used)}` };
+  const afterMs = how === 'free' ? DISRUPTION_PAUSE_MS : pause(rules.backoffSeconds, used, limits.seed);
+  return { again: true, ...counts, afterMs };
+}
+
+function exhausted(how: 'free' | 'counted', used: number): string {
+  if (how === 'free') return ` (disrupted ${used} times, more than the operator repeats)`;
+  return used > 1 ? ` (${used} attempts failed)` : '';
 }
 
 /** Doubles with each failure, plus up to a quarter of jitter so that tasks of one broken node do not return together. */

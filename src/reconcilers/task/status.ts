@@ -56,32 +56,37 @@ const NOT_ACCEPTED = new Set(['ModelNotFound', 'ModelInvalid', 'ImageNotPinned',
  * Conditions follow from the report alone: one table, so they can never contradict the phase.
  * Succeeded is the summary; Finished is True at any end, for `kubectl wait`.
  */
-function conditionsOf(seen: Observed, { phase, reason, message }: Report): Condition[] {
-  const started = phase === 'Running' || seen.task.status?.startedAt !== undefined;
-  const over = isTerminal(phase);
-  const good = phase === 'Succeeded' || phase === 'PartiallySucceeded';
-  const acceptance = accepted(seen, reason);
-  const rows: [type: string, status: Condition['status'], reason: string][] = [
-    ['Accepted', acceptance, acceptance === 'True' ? 'Accepted' : reason],
-    ['Started', started ? 'True' : 'False', started ? 'ModelStarted' : 'NotStarted'],
-    ['Succeeded', good ? 'True' : over ? 'False' : 'Unknown', reason],
-    ['Finished', over ? 'True' : 'False', over ? phase : 'Unfinished'],
-    [
-      'Suspended',
-      reason === 'Suspended' ? 'True' : 'False',
-      reason === 'Suspended' ? 'Suspended' : 'NotSuspended',
-    ],
-  ];
+function conditionsOf(seen: Observed, report: Report): Condition[] {
   const observedGeneration = seen.task.metadata.generation;
+  const before: readonly Condition[] = seen.task.status?.conditions ?? [];
   return [
-    ...rows.reduce<readonly Condition[]>((list, [type, status, why]) => {
-      const text = type === 'Succeeded' ? truncate(message, 500) : '';
-      return withCondition(list, { type, status, reason: why, message: text, observedGeneration }, seen.now);
-    }, seen.task.status?.conditions ?? []),
+    ...conditionRows(seen, report).reduce((list, [type, status, reason]) => {
+      const message = type === 'Succeeded' ? truncate(report.message, 500) : '';
+      return withCondition(list, { type, status, reason, message, observedGeneration }, seen.now);
+    }, before),
   ];
 }
 
+type Row = readonly [type: string, status: Condition['status'], reason: string];
+
+function conditionRows(seen: Observed, { phase, reason }: Report): Row[] {
+  const started = phase === 'Running' || seen.task.status?.startedAt !== undefined;
+  const finished = isTerminal(phase);
+  return [
+    accepted(seen, reason) ? ['Accepted', 'True', 'Accepted'] : ['Accepted', 'False', reason],
+    started ? ['Started', 'True', 'ModelStarted'] : ['Started', 'False', 'NotStarted'],
+    ['Succeeded', verdict(phase), reason],
+    finished ? ['Finished', 'True', phase] : ['Finished', 'False', 'Unfinished'],
+    reason === 'Suspended' ? ['Suspended', 'True', 'Suspended'] : ['Suspended', 'False', 'NotSuspended'],
+  ];
+}
+
+function verdict(phase: Phase): Condition['status'] {
+  if (phase === 'Succeeded' || phase === 'PartiallySucceeded') return 'True';
+  return isTerminal(phase) ? 'False' : 'Unknown';
+}
+
 /** A task that already has an attempt was accepted once, whatever happened to its model since. */
-function accepted(seen: Observed, reason: string): Condition['status'] {
-  return NOT_ACCEPTED.has(reason) && !seen.task.status?.attempt ? 'False' : 'True';
+function accepted(seen: Observed, reason: string): boolean {
+  return !NOT_ACCEPTED.has(reason) || seen.task.status?.attempt !== undefined;
 }

@@ -1,3 +1,4 @@
+import { categoryOf } from '../../jobs/categories.ts';
 import type { TaskStatus } from '../../api/task.ts';
 import { outcomeOf } from '../../jobs/outcome.ts';
 import { isAlive, jobVerdict } from '../../jobs/views.ts';
@@ -10,16 +11,19 @@ import { noRemovals, type TaskPlan } from './task-plan.ts';
 /** Looks again this often while a pod is ending; its last watch event usually comes first. */
 const STOP_POLL_MS = 5000;
 
+const isDeletable = ({ metadata }: { metadata: { deletionTimestamp?: string } }) =>
+  !metadata.deletionTimestamp;
+
 /** What still runs, or could: unfinished Jobs, and pods whose Job is gone. */
 export function removals(seen: Observed): Pick<TaskPlan, 'removeJobs' | 'removePods'> {
   const jobs = seen.jobs.filter((job) => jobVerdict(job) === 'unfinished');
   const owners = new Set(seen.jobs.map((job) => job.metadata.uid));
   const orphans = seen.pods.filter((pod) => isAlive(pod) && (!pod.ownerUid || !owners.has(pod.ownerUid)));
-  const deletable = ({ metadata }: { metadata: { deletionTimestamp?: string } }) =>
-    !metadata.deletionTimestamp;
   return {
-    removeJobs: jobs.filter(deletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
-    removePods: orphans.filter(deletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
+    removeJobs: jobs.filter(isDeletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
+    removePods: orphans
+      .filter(isDeletable)
+      .map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
   };
 }
 
@@ -48,9 +52,7 @@ export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatu
   if (isActive(seen)) return { status: seen.task.status, ...removals(seen), requeueAfterMs: STOP_POLL_MS };
   if (!seen.live) return { status: seen.task.status, ...noRemovals, needs: 'live' };
   const won = meanwhileSucceeded(seen);
-  return (
-    won ?? failed(seen, { category: stopping.category as Failed['category'], message: stopping.message })
-  );
+  return won ?? failed(seen, { category: categoryOf(stopping.category), message: stopping.message });
 }
 
 /** Cancel and Suspend: delete the Job, wait until no pod is alive, then say so. A publish that won the race wins. */

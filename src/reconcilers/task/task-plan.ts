@@ -16,7 +16,7 @@ export interface TaskPlan {
   /** The status above is a claim; this Job is created directly after it was accepted. */
   readonly create?: IJob;
   /** Decide again after reading more: nothing else of this plan is carried out. */
-  readonly needs?: 'live' | 'createProblem';
+  readonly needs?: 'live' | 'creation';
   readonly requeueAfterMs?: number;
   readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
 }
