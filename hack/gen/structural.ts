@@ -73,8 +73,8 @@ function convert(raw: unknown, path: string, problems: Problems): SchemaNode {
   for (const keyword of KEPT) if (source[keyword] !== undefined) node[keyword] = source[keyword];
   tidyInteger(node);
   if (SERVER_FORMATS.includes(String(node['format']))) delete node['pattern'];
-  checkScalar(node, path, problems);
   Object.assign(node, nested(source, path, problems));
+  checkBounds(node, path, problems);
   if (!isTyped(node))
     throw new Error(`${path}: a structural schema needs a type, got ${String(node['type'])}`);
   return node;
@@ -123,10 +123,12 @@ const TYPES = ['object', 'array', 'string', 'integer', 'number', 'boolean'];
 const isTyped = (node: Json): node is Json & SchemaNode => TYPES.includes(String(node['type']));
 
 // Unbounded text and lists are refused as well: they are what a CEL rule's cost is estimated from.
-function checkScalar(node: Json, path: string, problems: Problems): void {
+function checkBounds(node: Json, path: string, problems: Problems): void {
   const bounded = node['maxLength'] ?? node['enum'] ?? node['format'];
   if (node['type'] === 'string' && bounded === undefined) problems.push(`${path}: no maxLength`);
   if (node['type'] === 'array' && node['maxItems'] === undefined) problems.push(`${path}: no maxItems`);
+  if (node['additionalProperties'] !== undefined && node['maxProperties'] === undefined)
+    problems.push(`${path}: no maxProperties`);
   const { pattern } = node;
   if (typeof pattern === 'string' && !compiles(pattern))
     problems.push(
