@@ -1,0 +1,51 @@
+# Every target prepares what it needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# The pinned Node 24 of node_modules goes before whatever the machine has.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+INSTALLED := node_modules/.package-lock.json
+
+.PHONY: help demo demo-clean test unit integration e2e verify generate format build cluster-up cluster-down cluster-status
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(INSTALLED): package.json package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)"; exit 1; }
+	npm ci --loglevel=error
+	@touch $@
+
+demo: $(INSTALLED) ## From nothing to finished analyses of real speech on a real cluster
+	@node hack/demo/main.ts $(ARGS)
+
+demo-clean: $(INSTALLED) ## Remove everything that the demo made
+	@node hack/demo/main.ts clean $(ARGS)
+
+test: $(INSTALLED) ## Every test: unit, integration on a real API server, e2e in real pods
+	@node hack/test/main.ts $(ARGS)
+
+unit integration e2e: $(INSTALLED) ## One kind of test
+	@node hack/test/main.ts --only $@ $(ARGS)
+
+verify: $(INSTALLED) ## The gate: generated files, format, lint, types, unused code, clean tree
+	@bash hack/verify.sh
+
+generate: $(INSTALLED) ## Write CRDs, reference docs and chart files anew
+	node hack/gen-crds.ts
+	node hack/gen-docs.ts
+	node hack/gen-values-schema.ts
+
+format: $(INSTALLED) ## Format all sources
+	biome format --write
+
+build: $(INSTALLED) ## Bundle the program into dist/
+	node hack/build.ts
+
+cluster-up: $(INSTALLED) ## A real single-node Kubernetes on this machine (ARGS="--driver kind|native|current")
+	@node hack/cluster/main.ts up $(ARGS)
+
+cluster-down: $(INSTALLED) ## Stop it and remove everything but the build cache
+	@node hack/cluster/main.ts down $(ARGS)
+
+cluster-status: $(INSTALLED) ## What runs and what does not
+	@node hack/cluster/main.ts status $(ARGS)

@@ -1,0 +1,26 @@
+import { type Finished, run } from './process.ts';
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+export function runMocha(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Finished> {
+  return run('mocha', ['--no-config', '--no-color', ...args], env);
+}
+
+/**
+ * Reads mocha's closing lines. Skipped tests count as failed, and so does a run that ended badly
+ * without naming a failed test (a file that does not load, a crash).
+ */
+export function countsOf(output: string, code: number): Counts {
+  const passed = numberBefore(output, 'passing');
+  const failed = numberBefore(output, 'failing') + numberBefore(output, 'pending');
+  const silent = failed === 0 && (code !== 0 || passed === 0);
+  return { passed, failed: silent ? 1 : failed };
+}
+
+function numberBefore(output: string, word: string): number {
+  const matches = [...output.matchAll(new RegExp(`^ {2}(\\d+) ${word}\\b`, 'gm'))];
+  return Number(matches.at(-1)?.[1] ?? 0);
+}
