@@ -3,11 +3,11 @@ import { describe, it } from 'mocha';
 import { type Phase, taskStatus } from '../../api/task.ts';
 import type { Observed } from './observed.ts';
 import { planTask } from './plan.ts';
+import { after, seen } from './testing/seen.ts';
 import type { TaskPlan } from './task-plan.ts';
 import {
   aJob,
   aModel,
-  after,
   aPod,
   aTask,
   claimed,
@@ -15,8 +15,7 @@ import {
   NOW,
   reporting,
   runningState,
-  seen,
-} from './testing/world.ts';
+} from '../../jobs/testing/fixtures.ts';
 
 /** What a plan does, in words. */
 function deeds(plan: TaskPlan): string[] {

@@ -1,15 +1,13 @@
-import { CONTAINER } from '../../../api/keys.ts';
-import type { AgentReport } from '../../../api/request.ts';
-import { modelSpec, type ModelSpecInput } from '../../../api/model.ts';
-import type { AnalysisModel, AnalysisTask } from '../../../api/objects.ts';
-import { taskSpec, type TaskSpecInput, type TaskStatus } from '../../../api/task.ts';
-import type { JobDefaults } from '../../../jobs/defaults.ts';
-import { jobName } from '../../../jobs/names.ts';
-import type { ContainerState, JobCondition, JobView, PodView } from '../../../jobs/views.ts';
-import type { Observed } from '../observed.ts';
-import type { TaskPlan } from '../task-plan.ts';
+import { CONTAINER } from '../../api/keys.ts';
+import type { AgentReport } from '../../api/request.ts';
+import { modelSpec, type ModelSpecInput } from '../../api/model.ts';
+import type { AnalysisModel, AnalysisTask } from '../../api/objects.ts';
+import { taskSpec, type TaskSpecInput, type TaskStatus } from '../../api/task.ts';
+import type { JobDefaults } from '../defaults.ts';
+import { jobName } from '../names.ts';
+import type { ContainerState, JobCondition, JobView, PodView } from '../views.ts';
 
-/** Fixtures that read as sentences, and the world as it is after a plan was carried out. */
+/** Fixtures that read as sentences. */
 
 export const NOW = new Date('2026-03-01T12:00:00.000Z');
 const CREATED = '2026-03-01T11:59:00Z';
@@ -137,43 +135,4 @@ export function ended(exitCode: number, more: { reason?: string; message?: strin
 
 export function reporting(exitCode: number, report: Partial<AgentReport>): ContainerState {
   return ended(exitCode, { message: JSON.stringify({ v: 1, message: 'what happened', ...report }) });
-}
-
-export function seen(given: Partial<Observed> = {}): Observed {
-  return {
-    task: aTask(),
-    model: { ok: true, model: aModel() },
-    jobs: [],
-    pods: [],
-    live: false,
-    storeProblem: undefined,
-    creation: undefined,
-    progress: undefined,
-    progressDue: false,
-    identity: IDENTITY,
-    mayStart: true,
-    defaults: DEFAULTS,
-    policy: { allowTags: false, pendingDeadlineSeconds: 86400, maxDisruptions: 10, callbackEndpoints: [] },
-    now: NOW,
-    ...given,
-  };
-}
-
-/** The world a second later, had the plan been carried out and every object it removed been gone. */
-export function after(given: Observed, plan: TaskPlan): Observed {
-  if (plan.needs === 'live') return { ...given, live: true };
-  if (plan.needs === 'creation') return { ...given, creation: { problem: undefined } };
-  const now = new Date(given.now.getTime() + Math.min(plan.requeueAfterMs ?? 1000, 5000));
-  const removed = new Set([...plan.removeJobs, ...plan.removePods].map(({ uid }) => uid));
-  const kept = given.jobs.filter((job) => !removed.has(job.metadata.uid));
-  const created = plan.create ? [aJob('unfinished', { attempt: plan.status?.attempt?.number ?? 1 })] : [];
-  return {
-    ...given,
-    now,
-    live: false,
-    creation: undefined,
-    jobs: [...kept, ...created],
-    pods: given.pods.filter((pod) => !removed.has(pod.metadata.uid) && !removed.has(pod.ownerUid ?? '')),
-    task: { ...given.task, ...(plan.status ? { status: plan.status } : {}) },
-  };
 }

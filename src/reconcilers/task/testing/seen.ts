@@ -1,0 +1,42 @@
+import { aJob, aModel, aTask, DEFAULTS, IDENTITY, NOW } from '../../../jobs/testing/fixtures.ts';
+import type { Observed } from '../observed.ts';
+import type { TaskPlan } from '../task-plan.ts';
+
+export function seen(given: Partial<Observed> = {}): Observed {
+  return {
+    task: aTask(),
+    model: { ok: true, model: aModel() },
+    jobs: [],
+    pods: [],
+    live: false,
+    storeProblem: undefined,
+    creation: undefined,
+    progress: undefined,
+    progressDue: false,
+    identity: IDENTITY,
+    mayStart: true,
+    defaults: DEFAULTS,
+    policy: { allowTags: false, pendingDeadlineSeconds: 86400, maxDisruptions: 10, callbackEndpoints: [] },
+    now: NOW,
+    ...given,
+  };
+}
+
+/** The world a second later, had the plan been carried out and every object it removed been gone. */
+export function after(given: Observed, plan: TaskPlan): Observed {
+  if (plan.needs === 'live') return { ...given, live: true };
+  if (plan.needs === 'creation') return { ...given, creation: { problem: undefined } };
+  const now = new Date(given.now.getTime() + Math.min(plan.requeueAfterMs ?? 1000, 5000));
+  const removed = new Set([...plan.removeJobs, ...plan.removePods].map(({ uid }) => uid));
+  const kept = given.jobs.filter((job) => !removed.has(job.metadata.uid));
+  const created = plan.create ? [aJob('unfinished', { attempt: plan.status?.attempt?.number ?? 1 })] : [];
+  return {
+    ...given,
+    now,
+    live: false,
+    creation: undefined,
+    jobs: [...kept, ...created],
+    pods: given.pods.filter((pod) => !removed.has(pod.metadata.uid) && !removed.has(pod.ownerUid ?? '')),
+    task: { ...given.task, ...(plan.status ? { status: plan.status } : {}) },
+  };
+}
