@@ -1,0 +1,156 @@
+/**
+ * Native sidecar: tells progress on the pod network and records finished units where the model cannot write, so that a
+ * further attempt may reuse them. A hint for people, never a verdict: an error here is logged and the next look goes on.
+ *
+ * The loop works through the plan in order, so one marker at a time is looked for: an idle look costs one `open`,
+ * however many units there are.
+ */
+import { createServer } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentRequest, ProgressReport } from '../api/request.ts';
+import type { AgentOptions } from './context.ts';
+import { AgentFailure, shown } from './failure.ts';
+import { inspectOutput } from './inspect.ts';
+import { insidePod, readUntrusted } from './paths.ts';
+import type { Unit } from './plan.ts';
+import { readPlan } from './plan-file.ts';
+import { Progress } from './progress.ts';
+import { appendRecords, readRecords } from './records.ts';
+import type { OutputRecord, UnitRecord } from './records.ts';
+
+/** Units recorded, or outputs looked for, in one look. */
+const PER_LOOK = 256;
+
+interface Watch {
+  readonly request: AgentRequest;
+  readonly staging: ReturnType<typeof insidePod>;
+  readonly progress: Progress;
+  readonly recorded: Set<string>;
+  /** Units that are not finished yet, in the order of the plan. */
+  pending: readonly Unit[];
+  cursor: number;
+}
+
+/** Serves until the signal is aborted. Throws AgentError when there is no plan, or the port is taken. */
+export async function observe(request: AgentRequest, options: AgentOptions): Promise<void> {
+  const staging = insidePod(options.stagingRoot);
+  const plan = await readPlan(staging.plan);
+  if (plan === undefined)
+    throw new AgentFailure(
+      'AgentError',
+      `there is no plan in ${shown(staging.plan)}: prepare must run first`,
+    );
+  const recorded = new Set((await readRecords(staging.records)).keys());
+  const progress = new Progress(plan.units);
+  const pending = plan.units.filter(({ state }) => state === 'run');
+  const watch: Watch = { request, staging, progress, recorded, pending, cursor: 0 };
+  const started = options.now().getTime();
+  const ids = { taskUID: request.task.uid, podUID: options.podUid };
+  const report = (): ProgressReport => progress.report(ids, (options.now().getTime() - started) / 1000);
+  const server = await serve(report, options);
+  try {
+    await look(watch, options);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+async function serve(report: () => ProgressReport, options: AgentOptions): Promise<Server> {
+  const server = createServer({ requestTimeout: 5000, headersTimeout: 5000 }, (request, response) => {
+    answer(request.method ?? '', request.url ?? '', { response, report });
+  });
+  server.maxConnections = 64;
+  server.listen(options.listen.port, options.listen.host);
+  await once(server, 'listening');
+  const address = server.address();
+  if (address !== null && typeof address === 'object') options.onListening?.(address.port);
+  return server;
+}
+
+function answer(
+  method: string,
+  url: string,
+  to: { readonly response: ServerResponse; readonly report: () => ProgressReport },
+): void {
+  const send = (status: number, body: unknown): void => {
+    to.response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+    to.response.end(`${JSON.stringify(body)}\n`);
+  };
+  if (method !== 'GET') send(405, { error: 'only GET is allowed' });
+  else if (url === '/progress') send(200, to.report());
+  else if (url === '/healthz') send(200, { ok: true });
+  else send(404, { error: 'try /progress or /healthz' });
+}
+
+async function look(watch: Watch, options: AgentOptions): Promise<void> {
+  let lastProblem = '';
+  while (!options.signal.aborted) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- a loop over time
+      await (watch.request.run.per === 'Dataset'
+        ? lookForOutputs(watch)
+        : lookForMarkers(watch, options.signal));
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      if (problem !== lastProblem) options.log(`cannot look for finished units: ${problem}`);
+      lastProblem = problem;
+    }
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    await sleep(options.scanIntervalMs, undefined, { signal: options.signal }).catch(() => undefined);
+  }
+}
+
+async function lookForMarkers(watch: Watch, signal: AbortSignal): Promise<void> {
+  const records: UnitRecord[] = [];
+  for (let count = 0; count < PER_LOOK && !signal.aborted; count++) {
+    const unit = watch.pending[watch.cursor];
+    // oxlint-disable-next-line no-await-in-loop -- the loop ends units one after the other
+    const code = unit === undefined ? '' : await readUntrusted(watch.staging.control, `${unit.id}.exit`, 16);
+    if (unit === undefined || code === '') break;
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    const record = code.trim() === '0' ? await recordOf(watch, unit) : undefined;
+    if (record !== undefined && !watch.recorded.has(unit.key)) records.push(record);
+    watch.progress.end(unit, record !== undefined);
+    watch.cursor++;
+  }
+  await appendRecords(watch.staging.records, records);
+  for (const { key } of records) watch.recorded.add(key);
+}
+
+async function recordOf(watch: Watch, unit: Unit): Promise<UnitRecord | undefined> {
+  const outputs: OutputRecord[] = [];
+  for (const { path, spec } of unit.outputs) {
+    const rule = watch.request.outputs[spec];
+    // oxlint-disable-next-line no-await-in-loop -- a unit has few outputs
+    const inspection = rule === undefined ? undefined : await inspectOutput(watch.staging.out, path, rule);
+    if (inspection === undefined || 'problem' in inspection) return undefined;
+    outputs.push(inspection.record);
+  }
+  return { id: unit.id, key: unit.key, outputs };
+}
+
+/** One run over the dataset says nothing about its recordings; their outputs do. Looks at some of them in turn. */
+async function lookForOutputs(watch: Watch): Promise<void> {
+  for (let count = Math.min(PER_LOOK, watch.pending.length); count > 0; count--) {
+    watch.cursor = (watch.cursor + 1) % watch.pending.length;
+    const unit = watch.pending[watch.cursor];
+    // oxlint-disable-next-line no-await-in-loop -- bounded, and light on the volume
+    if (unit !== undefined && (await allExist(watch, unit))) watch.progress.end(unit, true);
+  }
+  watch.pending = watch.pending.filter((unit) => !watch.progress.hasEnded(unit));
+}
+
+async function allExist(watch: Watch, unit: Unit): Promise<boolean> {
+  for (const { path, spec } of unit.outputs) {
+    // oxlint-disable-next-line no-await-in-loop -- a unit has few outputs
+    const found = await lstat(join(watch.staging.out, path)).catch(() => undefined);
+    if (found === undefined || !found.isFile()) return false;
+    if (found.size === 0 && watch.request.outputs[spec]?.allowEmpty !== true) return false;
+  }
+  return true;
+}

@@ -1,0 +1,162 @@
+/**
+ * Paths on the store. Two layers, both needed:
+ *   lexical  no segment of an untrusted string may be empty, `.` or `..`, or hold a NUL
+ *   real     after links are followed, the place must still lie inside the root it was asked for
+ */
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, realpath } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
+import { STAGING } from '../api/request.ts';
+import { AgentFailure, errorCode, isMissing, shown } from './failure.ts';
+
+/** Whether `path` is `root` or below it. Both absolute and normalised. */
+export function isInside(root: string, path: string): boolean {
+  const rest = relative(root, path);
+  return rest === '' || (rest !== '..' && !rest.startsWith(`..${sep}`) && !rest.startsWith('/'));
+}
+
+/** Why `path` may not be joined below a root, or undefined when it may. */
+export function pathProblem(path: string): string | undefined {
+  if (path.includes('\0')) return 'contains a NUL byte';
+  const segments = path.split('/');
+  if (segments.includes('')) return 'is empty, absolute or contains an empty segment';
+  if (segments.includes('.') || segments.includes('..')) return 'contains a "." or ".." segment';
+  const long = segments.find((segment) => Buffer.byteLength(segment) > 255);
+  return long === undefined
+    ? undefined
+    : `has a segment of ${Buffer.byteLength(long)} bytes; file systems allow 255`;
+}
+
+/** Joins an untrusted relative path below root. Throws InvalidInput naming the field when it could leave the root. */
+export function joinBelow(root: string, path: string, field: string): string {
+  const problem = pathProblem(path);
+  if (problem === undefined) return join(root, path);
+  throw new AgentFailure(
+    'InvalidInput',
+    `${field} ${shown(path)} ${problem}: give a relative path such as "lab1/corpus"`,
+  );
+}
+
+/** Resolves links and refuses a place outside the root. Throws InvalidInput when it is missing or outside. */
+export async function realBelow(root: string, path: string, field: string): Promise<string> {
+  const joined = joinBelow(root, path, field);
+  const realRoot = await realpath(root);
+  let real: string;
+  try {
+    real = await realpath(joined);
+  } catch (error) {
+    if (errorCode(error) !== 'ELOOP' && !isMissing(error)) throw error;
+    throw new AgentFailure(
+      'InvalidInput',
+      `${field} ${shown(path)} does not exist: check the spelling, or copy the data there`,
+    );
+  }
+  if (isInside(realRoot, real)) return real;
+  throw new AgentFailure(
+    'InvalidInput',
+    `${field} ${shown(path)} is a link to a place outside of ${shown(field.startsWith('dataset.path') ? 'the store' : 'the dataset')}: copy the data instead of linking it`,
+  );
+}
+
+/** Makes a directory unless it is there; a link or a file in its place is refused. */
+export async function ensureDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o775 });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+    const found = await lstat(path);
+    if (found.isDirectory()) return;
+    throw new AgentFailure(
+      'OutputConflict',
+      `${shown(path)} is not a directory, results cannot be written below it: move it away`,
+      { cause: error },
+    );
+  }
+}
+
+/** Everything below `<dataset>/outputs` that one pod of one task touches. */
+export interface StagingPaths {
+  readonly outputs: string;
+  readonly allStaging: string;
+  /** Staging of all pods of the task. */
+  readonly task: string;
+  /** Staging of this pod. */
+  readonly pod: string;
+  readonly out: string;
+  readonly control: string;
+  readonly plan: string;
+  readonly records: string;
+}
+
+/** Names inside the staging directory of a pod. */
+export function insidePod(pod: string): Pick<StagingPaths, 'pod' | 'out' | 'control' | 'plan' | 'records'> {
+  return {
+    pod,
+    out: join(pod, STAGING.out),
+    control: join(pod, STAGING.control),
+    plan: join(pod, STAGING.plan),
+    records: join(pod, STAGING.records),
+  };
+}
+
+export function stagingPaths(dataset: string, taskUid: string, podUid: string): StagingPaths {
+  const outputs = join(dataset, STAGING.outputs);
+  const allStaging = join(outputs, STAGING.staging);
+  const task = joinBelow(allStaging, taskUid, 'task.uid');
+  return { outputs, allStaging, task, ...insidePod(joinBelow(task, podUid, 'POD_UID')) };
+}
+
+/** Makes the staging directory of the pod, one checked step after the other, so that no planted link is followed. */
+export async function ensureStaging(paths: StagingPaths): Promise<void> {
+  for (const path of [paths.outputs, paths.allStaging, paths.task, paths.pod]) {
+    // oxlint-disable-next-line no-await-in-loop -- each directory stands in the one before
+    await ensureDirectory(path);
+  }
+}
+
+/**
+ * Opens a regular file that an untrusted process wrote below root: no link is followed in any segment, and a pipe or
+ * device neither blocks nor passes. Returns why it cannot be used instead of throwing, except for storage errors.
+ */
+export async function openUntrusted(
+  root: string,
+  path: string,
+): Promise<FileHandle | 'missing' | 'notRegular'> {
+  const full = join(root, path);
+  try {
+    if ((await realpath(dirname(full))) !== dirname(full)) return 'notRegular';
+    const handle = await open(full, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    if ((await handle.stat()).isFile()) return handle;
+    await handle.close();
+    return 'notRegular';
+  } catch (error) {
+    if (isMissing(error)) return 'missing';
+    if (errorCode(error) === 'ELOOP' || errorCode(error) === 'ENXIO') return 'notRegular';
+    throw error;
+  }
+}
+
+/** The start of a small file that an untrusted process wrote; empty when there is no such regular file. */
+export async function readUntrusted(root: string, path: string, limit: number): Promise<string> {
+  const handle = await openUntrusted(root, path);
+  if (handle === 'missing' || handle === 'notRegular') return '';
+  try {
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(limit), 0, limit, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Flushes a directory's entries; file systems that cannot do so are left alone. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } catch (error) {
+    if (errorCode(error) !== 'EINVAL' && errorCode(error) !== 'ENOTSUP') throw error;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * From inputs to units of work: pure. A unit is one file, one directory of files, or, for `per: Dataset`, one file
+ * of the single run, so that progress and partial results are counted in recordings everywhere.
+ *
+ * A unit's key is the hash of everything its outputs depend on; its id is the start of the key, so the markers of two
+ * pods of one task can be compared by name.
+ */
+import { createHash } from 'node:crypto';
+import type { AgentRequest } from '../api/request.ts';
+import { expandCommand, expandText, parameterValues, TemplateError } from '../api/template.ts';
+import type { TemplateValues } from '../api/template.ts';
+import { AgentFailure, shown } from './failure.ts';
+import { directoryNames, fileNames } from './naming.ts';
+import type { Names } from './naming.ts';
+import { pathProblem } from './paths.ts';
+import type { CheckedInput } from './preflight.ts';
+
+/**
+ * run        the model works on it
+ * reused     an earlier pod of the task finished it; its outputs are copied
+ * refused    an input or a name is unusable
+ * abandoned  it ended the container of earlier pods; it is not tried again
+ */
+export const UNIT_STATES = ['run', 'reused', 'refused', 'abandoned'] as const;
+
+export interface PromisedOutput {
+  /** Below the outputs directory. */
+  readonly path: string;
+  /** Index into the request's outputs. */
+  readonly spec: number;
+}
+
+export interface Unit {
+  readonly id: string;
+  readonly key: string;
+  /** For people: path below inputs.root; "." for the root as a directory. */
+  readonly name: string;
+  readonly inputs: readonly CheckedInput[];
+  readonly outputs: readonly PromisedOutput[];
+  readonly state: (typeof UNIT_STATES)[number];
+  /** Why it is refused or abandoned. */
+  readonly reason?: string;
+}
+
+export interface PlannedUnit {
+  readonly unit: Unit;
+  /** Argument vector; empty for per: Dataset, where the controller fills the command, and for refused units. */
+  readonly argv: readonly string[];
+}
+
+export interface Mounts {
+  readonly dataMount: string;
+  readonly outMount: string;
+}
+
+/** Files at the top of the outputs that the operator writes itself. */
+export const RESERVED_OUTPUTS: readonly string[] = ['manifest.json', 'metannots.yml'];
+
+const ID_LENGTH = 24;
+
+/** Splits inputs into units with their promised outputs. Throws InvalidInput when two units promise one output. */
+export function buildUnits(
+  request: AgentRequest,
+  inputs: readonly CheckedInput[],
+  mounts: Mounts,
+): PlannedUnit[] {
+  const base = keyBase(request);
+  const units = groups(request, inputs).map((group) => planUnit(request, { ...group, base }, mounts));
+  checkPromises(
+    request,
+    units.map(({ unit }) => unit),
+  );
+  return units;
+}
+
+/** Hash of everything that the outputs of the task depend on. */
+export function planHash(request: AgentRequest, units: readonly Unit[]): string {
+  const hash = createHash('sha256').update(keyBase(request));
+  for (const unit of units) hash.update(unit.key);
+  return hash.digest('hex');
+}
+
+function keyBase(request: AgentRequest): string {
+  const parameters = Object.entries(request.parameters).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([
+    1,
+    request.model.uid,
+    parameters,
+    request.run,
+    request.inputs.root,
+    request.outputs,
+  ]);
+}
+
+interface Group {
+  readonly name: string;
+  readonly names: Names;
+  readonly inputs: readonly CheckedInput[];
+}
+
+function groups(request: AgentRequest, inputs: readonly CheckedInput[]): Group[] {
+  const { root } = request.inputs;
+  if (request.run.per !== 'Directory') {
+    return inputs.map((input) => ({ name: input.path, names: fileNames(root, input.path), inputs: [input] }));
+  }
+  const byDirectory = Map.groupBy(inputs, (input) => fileNames(root, input.path).reldir);
+  return [...byDirectory].map(([path, members]) => ({
+    name: path === '' ? '.' : path,
+    names: directoryNames(root, path),
+    inputs: members,
+  }));
+}
+
+function planUnit(
+  request: AgentRequest,
+  group: Group & { readonly base: string },
+  mounts: Mounts,
+): PlannedUnit {
+  const key = unitKey(group);
+  const facts = { id: key.slice(0, ID_LENGTH), key, name: group.name, inputs: group.inputs };
+  const refuse = (reason: string, outputs: readonly PromisedOutput[] = []): PlannedUnit => ({
+    unit: { ...facts, outputs, state: 'refused', reason },
+    argv: [],
+  });
+  try {
+    const outputs = promisedOutputs(request, group.inputs);
+    const bad = group.inputs.find((input) => input.problem !== undefined);
+    if (bad !== undefined)
+      return refuse(`${group.name === bad.path ? '' : `${shown(bad.path)} `}${bad.problem}`, outputs);
+    const argv = commandOf(request, { ...group, outputs }, mounts);
+    return { unit: { ...facts, outputs, state: 'run' }, argv };
+  } catch (error) {
+    if (error instanceof TemplateError) return refuse(`cannot be given to the model: ${error.message}`);
+    throw error;
+  }
+}
+
+function unitKey(group: Group & { readonly base: string }): string {
+  const inputs = group.inputs.map(({ path, size, mtimeMs }) => [path, size, mtimeMs]);
+  return createHash('sha256')
+    .update(group.base)
+    .update(JSON.stringify([group.name, inputs]))
+    .digest('hex');
+}
+
+function promisedOutputs(request: AgentRequest, inputs: readonly CheckedInput[]): PromisedOutput[] {
+  const promised = new Map<string, number>();
+  for (const input of inputs) {
+    const names = { ...fileNames(request.inputs.root, input.path) };
+    for (const [spec, output] of request.outputs.entries())
+      promised.set(outputPath(output.path, names), spec);
+  }
+  return [...promised].map(([path, spec]) => ({ path, spec }));
+}
+
+/** Fills an output template; empty directories vanish. Throws TemplateError for a path that would leave the outputs. */
+export function outputPath(template: string, names: TemplateValues): string {
+  const path = expandText(template, names)
+    .split('/')
+    .filter((segment) => segment !== '')
+    .join('/');
+  const problem = pathProblem(path);
+  if (problem === undefined) return path;
+  throw new TemplateError(
+    `the output ${shown(template)} becomes ${shown(path)}, which ${problem}: rename the input`,
+  );
+}
+
+function commandOf(
+  request: AgentRequest,
+  unit: {
+    readonly names: Names;
+    readonly inputs: readonly CheckedInput[];
+    readonly outputs: readonly PromisedOutput[];
+  },
+  mounts: Mounts,
+): string[] {
+  if (request.run.per === 'Dataset') return [];
+  const root = `${mounts.dataMount}/${request.inputs.root}`;
+  const output = `${mounts.outMount}/${unit.outputs[0]?.path ?? ''}`;
+  const shared = {
+    ...unit.names,
+    inputDir: unit.names.reldir === '' ? root : `${root}/${unit.names.reldir}`,
+    outputDir: output.slice(0, output.lastIndexOf('/')),
+    ...parameterValues(request.parameters),
+  };
+  const file = request.run.per === 'File' ? { input: `${root}/${unit.inputs[0]?.path ?? ''}`, output } : {};
+  return expandCommand(request.run.command, { ...shared, ...file });
+}
+
+/** One output has one author, except that the files of a single dataset run may share one. */
+function checkPromises(request: AgentRequest, units: readonly Unit[]): void {
+  const authors = new Map<string, Unit>();
+  const directories = new Map<string, string>();
+  for (const unit of units) {
+    for (const { path } of unit.outputs) {
+      const other = authors.get(path);
+      if (other !== undefined && request.run.per !== 'Dataset') throw twoAuthors(path, other, unit);
+      authors.set(path, unit);
+      for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1))
+        directories.set(path.slice(0, at), path);
+    }
+  }
+  for (const path of authors.keys()) {
+    const inside = directories.get(path);
+    if (inside !== undefined || RESERVED_OUTPUTS.includes(path)) throw misplaced(path, inside);
+  }
+}
+
+function twoAuthors(path: string, one: Unit, other: Unit): AgentFailure {
+  return new AgentFailure(
+    'InvalidInput',
+    `${shown(one.name)} and ${shown(other.name)} would both write ${shown(path)}: rename one of them, or use {reldir} or {rel} in the model's outputs`,
+  );
+}
+
+function misplaced(path: string, inside: string | undefined): AgentFailure {
+  const why =
+    inside === undefined
+      ? 'is written by the operator itself'
+      : `would also have to be a directory for ${shown(inside)}`;
+  return new AgentFailure(
+    'InvalidInput',
+    `the output ${shown(path)} ${why}: choose another template in the model's outputs`,
+  );
+}

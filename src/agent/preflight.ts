@@ -1,0 +1,88 @@
+/** Looks at every input once: can it be read, and is its audio what the model needs? */
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { AgentRequest } from '../api/request.ts';
+import { mapBounded } from './concurrent.ts';
+import { errorCode, isMissing } from './failure.ts';
+import type { FoundInput } from './walk.ts';
+import { readWavHeader, WavError } from './wav.ts';
+import type { WavHeader } from './wav.ts';
+
+export interface CheckedInput {
+  /** Relative to inputs.root. */
+  readonly path: string;
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly ino: number;
+  readonly annexKey?: string;
+  /** Length of the audio; undefined for what is not audio. */
+  readonly seconds?: number;
+  /** Second half of a sentence about the file, with the fix; undefined when it can be analysed. */
+  readonly problem?: string;
+}
+
+type AudioNeed = AgentRequest['inputs']['audio'];
+
+const CONCURRENCY = 32;
+const WAV = /\.wav$/i;
+
+export function preflight(inputs: readonly FoundInput[], audio: AudioNeed): Promise<CheckedInput[]> {
+  return mapBounded(inputs, CONCURRENCY, (input) => checkInput(input, audio));
+}
+
+async function checkInput(input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
+  const unread = { path: input.path, size: 0, mtimeMs: 0, ino: 0 };
+  if (input.problem !== undefined) return { ...unread, problem: input.problem };
+  try {
+    return await inspect(input, audio);
+  } catch (error) {
+    const problem = unreadable(error);
+    if (problem === undefined) throw error;
+    return { ...unread, problem };
+  }
+}
+
+function unreadable(error: unknown): string | undefined {
+  const code = errorCode(error);
+  if (code === 'EACCES' || code === 'EPERM') {
+    return `may not be read by uid ${process.getuid?.() ?? 'of the pod'}: make it readable (chmod g+r or o+r)`;
+  }
+  return isMissing(error)
+    ? 'vanished while the inputs were listed: run the task when nobody moves files'
+    : undefined;
+}
+
+async function inspect(input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
+  const handle = await open(input.file, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const { size, mtimeMs, ino } = await handle.stat();
+    const annexKey = input.annexKey === undefined ? {} : { annexKey: input.annexKey };
+    const facts = { path: input.path, size, mtimeMs, ino, ...annexKey };
+    if (!WAV.test(input.path)) return facts;
+    return { ...facts, ...judgeWav(await readWavHeader(handle, size).catch(asProblem), audio) };
+  } finally {
+    await handle.close();
+  }
+}
+
+function asProblem(error: unknown): string {
+  if (error instanceof WavError) return `${error.message}: replace or remove it`;
+  throw error;
+}
+
+function judgeWav(header: WavHeader | string, audio: AudioNeed): Partial<CheckedInput> {
+  if (typeof header === 'string') return { problem: header };
+  const wrong: string[] = [];
+  const fix: string[] = [];
+  if (audio?.sampleRate !== undefined && header.sampleRate !== audio.sampleRate) {
+    wrong.push(`has a sample rate of ${header.sampleRate} Hz instead of ${audio.sampleRate} Hz`);
+    fix.push(`-r ${audio.sampleRate}`);
+  }
+  if (audio?.channels !== undefined && header.channels !== audio.channels) {
+    wrong.push(`has ${header.channels} channels instead of ${audio.channels}`);
+    fix.push(`-c ${audio.channels}`);
+  }
+  const { seconds } = header;
+  if (wrong.length === 0) return { seconds };
+  return { seconds, problem: `${wrong.join(' and ')}: convert it (sox IN ${fix.join(' ')} OUT)` };
+}
