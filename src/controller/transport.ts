@@ -1,0 +1,283 @@
+import type { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { backoffMs } from '../lib/backoff.ts';
+import { ApiError, BodyTooLargeError } from './api-error.ts';
+import type { Clock } from './clock.ts';
+import { delay, reasonOf, systemClock } from './clock.ts';
+import type { ClusterConnection, Credentials } from './kube-config.ts';
+import type { Log } from './log.ts';
+import { silentLog } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { PoolName, PoolSet } from './pools.ts';
+import { openPools, retirePools, tlsFingerprint } from './pools.ts';
+import { failureOf, statusErrorOf } from './response.ts';
+import { mayRetry } from './retry.ts';
+
+/** A watch has its own connection, see {@link Transport.stream}. */
+export type CallPool = Exclude<PoolName, 'watch'>;
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface RequestOptions {
+  readonly method: Method;
+  /** Absolute path on the API server, already encoded. */
+  readonly path: string;
+  readonly query?: Query | undefined;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** @default application/json */
+  readonly contentType?: string;
+  readonly accept?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Whole call with its retries. @default 30 000, 5 000 on the lease pool */
+  readonly timeoutMs?: number | undefined;
+  /** @default request */
+  readonly pool?: CallPool;
+}
+
+export interface StreamOptions {
+  readonly path: string;
+  readonly query?: Query;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * JSON calls to the API server.
+ *
+ * Reads are retried on lost connections, 429, 500, 502, 503 and 504. Writes are retried only when the server surely
+ * did nothing: no connection, 401 once with a fresh token, 429, and 503 that carries Retry-After. Any other lost write
+ * throws UnknownOutcomeError, so that the caller reads again before acting.
+ */
+export interface Transport {
+  /** The parsed answer; undefined for an empty one. Throws ApiError, UnknownOutcomeError, UnreachableError or the signal's reason. */
+  request<T>(options: RequestOptions): Promise<T>;
+  /** A streamed answer on a connection of its own; cut after 150 s without a byte, and at once when `signal` aborts. */
+  stream(options: StreamOptions): Promise<Readable>;
+  /** Monotonic ms of the last answer of any kind, for health checks. */
+  lastContactMs(): number;
+  close(): Promise<void>;
+}
+
+export interface TransportOptions {
+  readonly log?: Log;
+  readonly metrics?: Metrics;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  /** @default 24 */
+  readonly connections?: number;
+  /** @default 64 MiB */
+  readonly maxResponseBytes?: number;
+  /** The server itself refuses more. @default 3 MiB */
+  readonly maxRequestBytes?: number;
+  /** @default 150 000 */
+  readonly watchIdleMs?: number;
+  /** Tries per call, the first included. @default 5 */
+  readonly maxTries?: number;
+  readonly userAgent?: string;
+}
+
+const DEADLINE_MS = { request: 30_000, lease: 5_000 };
+const RETRY = { baseMs: 100, maxMs: 5_000 };
+
+/** Opens connection pools to one cluster; close them with `close()`. */
+export function createTransport(connection: ClusterConnection, options: TransportOptions = {}): Transport {
+  return new UndiciTransport(connection, options);
+}
+
+interface Prepared {
+  readonly method: Method;
+  readonly path: string;
+  readonly pool: PoolName;
+  readonly headers: Record<string, string>;
+  readonly body: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+class UndiciTransport implements Transport {
+  readonly #connection: ClusterConnection;
+  readonly #log: Log;
+  readonly #metrics: Metrics | undefined;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #options: Required<
+    Pick<
+      TransportOptions,
+      'connections' | 'maxResponseBytes' | 'maxRequestBytes' | 'watchIdleMs' | 'maxTries' | 'userAgent'
+    >
+  >;
+  readonly #origin: string;
+  readonly #prefix: string;
+  readonly #host: string;
+  #pools: PoolSet | undefined;
+  #fingerprint = '';
+  #lastContactMs = 0;
+  #closed = false;
+
+  constructor(
+    connection: ClusterConnection,
+    { log = silentLog, metrics, clock = systemClock, random = Math.random, ...options }: TransportOptions,
+  ) {
+    const url = new URL(connection.server);
+    this.#connection = connection;
+    this.#log = log;
+    this.#metrics = metrics;
+    this.#clock = clock;
+    this.#random = random;
+    this.#options = {
+      connections: options.connections ?? 24,
+      maxResponseBytes: options.maxResponseBytes ?? 64 * 2 ** 20,
+      maxRequestBytes: options.maxRequestBytes ?? 3 * 2 ** 20,
+      watchIdleMs: options.watchIdleMs ?? 150_000,
+      maxTries: options.maxTries ?? 5,
+      userAgent: options.userAgent ?? 'analysis-operator',
+    };
+    this.#origin = url.origin;
+    this.#prefix = url.pathname.replace(/\/$/, '');
+    this.#host = url.host;
+  }
+
+  lastContactMs(): number {
+    return this.#lastContactMs;
+  }
+
+  async request<T>(options: RequestOptions): Promise<T> {
+    const { signal, pool = 'request', timeoutMs = DEADLINE_MS[pool] } = options;
+    signal?.throwIfAborted();
+    const call = new AbortController();
+    const deadline = this.#clock.monotonicMs() + timeoutMs;
+    const timer = this.#clock.setTimeout(
+      () => call.abort(new DOMException(`no answer within ${timeoutMs} ms`, 'TimeoutError')),
+      timeoutMs,
+    );
+    const onAbort = (): void => call.abort(signal ? reasonOf(signal) : undefined);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await this.#withRetries<T>(this.#prepare(options, pool, call.signal), deadline, signal);
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async stream({ path, query, signal }: StreamOptions): Promise<Readable> {
+    signal.throwIfAborted();
+    const prepared = this.#prepare({ method: 'GET', path, query }, 'watch', signal);
+    try {
+      const response = await this.#authorized(prepared);
+      if (response.statusCode === 200) return response.body;
+      throw statusErrorOf('GET', path, response, await response.body.text());
+    } catch (error) {
+      throw failureOf(error, 'GET', path, signal);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const pools = this.#pools;
+    this.#pools = undefined;
+    if (pools) await Promise.allSettled(Object.values(pools).map((pool) => pool.destroy()));
+  }
+
+  #prepare(options: RequestOptions, pool: PoolName, signal: AbortSignal): Prepared {
+    const {
+      method,
+      path,
+      query,
+      body,
+      contentType = 'application/json',
+      accept = 'application/json',
+    } = options;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const bytes = text === undefined ? 0 : Buffer.byteLength(text);
+    if (bytes > this.#options.maxRequestBytes) {
+      throw new BodyTooLargeError(
+        `${method} ${path}: the body has ${bytes} bytes; at most ${this.#options.maxRequestBytes} are allowed`,
+      );
+    }
+    const headers: Record<string, string> = { accept, 'user-agent': this.#options.userAgent };
+    if (text !== undefined) headers['content-type'] = contentType;
+    return { method, path: `${this.#prefix}${path}${queryOf(query)}`, pool, headers, body: text, signal };
+  }
+
+  async #withRetries<T>(prepared: Prepared, deadline: number, signal: AbortSignal | undefined): Promise<T> {
+    const tries = prepared.pool === 'lease' ? 1 : this.#options.maxTries;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#once<T>(prepared);
+      } catch (cause) {
+        const error = failureOf(cause, prepared.method, prepared.path, signal);
+        const waitMs = Math.max(backoffMs(attempt, RETRY, this.#random), retryAfterOf(error));
+        const isLast = attempt + 1 >= tries || this.#clock.monotonicMs() + waitMs >= deadline;
+        if (isLast || !mayRetry(prepared.method, error)) throw error;
+        if (this.#log.isDebugEnabled()) this.#log.debug('Retrying API call', { error, waitMs });
+        await delay(this.#clock, waitMs, prepared.signal).catch(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  async #once<T>(prepared: Prepared): Promise<T> {
+    const response = await this.#authorized(prepared);
+    const text = await response.body.text();
+    if (response.statusCode >= 300) throw statusErrorOf(prepared.method, prepared.path, response, text);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  }
+
+  /** A 401 means nothing was done: once more with whatever the token file says now. */
+  async #authorized(prepared: Prepared): Promise<Dispatcher.ResponseData> {
+    const response = await this.#dispatch(prepared, await this.#connection.credentials());
+    if (response.statusCode !== 401) return response;
+    await response.body.dump();
+    return this.#dispatch(prepared, await this.#connection.credentials({ fresh: true }));
+  }
+
+  async #dispatch(
+    { method, path, pool, headers, body, signal }: Prepared,
+    credentials: Credentials,
+  ): Promise<Dispatcher.ResponseData> {
+    const { token } = credentials;
+    const sent = token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` };
+    try {
+      signal.throwIfAborted();
+      const response = await this.#poolsFor(credentials)[pool].request({
+        method,
+        path,
+        headers: sent,
+        body: body ?? null,
+        signal,
+      });
+      this.#lastContactMs = this.#clock.monotonicMs();
+      this.#metrics?.request(method, String(response.statusCode), this.#host);
+      return response;
+    } catch (error) {
+      this.#metrics?.request(method, '<error>', this.#host);
+      throw error;
+    }
+  }
+
+  /** Rotated certificates need new connections; calls in flight finish on the old ones. */
+  #poolsFor(credentials: Credentials): PoolSet {
+    if (this.#closed) throw new Error('The transport is closed');
+    const fingerprint = tlsFingerprint(credentials);
+    if (this.#pools && fingerprint === this.#fingerprint) return this.#pools;
+    const retired = this.#pools;
+    this.#fingerprint = fingerprint;
+    this.#pools = openPools(this.#origin, credentials, this.#options);
+    if (retired) {
+      this.#log.info('TLS material changed, opening new connections');
+      void retirePools(retired);
+    }
+    return this.#pools;
+  }
+}
+
+function queryOf(query: Query | undefined): string {
+  if (!query) return '';
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) params.set(name, String(value));
+  const text = params.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+const retryAfterOf = (error: Error): number => (error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0);
