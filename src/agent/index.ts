@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { OBSERVE_PORT } from '../api/keys.ts';
 import type { AgentReport } from '../api/request.ts';
 import { EXIT, MOUNT, REQUEST_FILE } from '../api/request.ts';
 import { readRequest } from './context.ts';
@@ -14,9 +15,6 @@ export type { AgentOptions } from './context.ts';
 
 export const AGENT_STEPS = ['prepare', 'observe', 'publish'] as const;
 export type AgentStep = (typeof AGENT_STEPS)[number];
-
-/** The port on which observe answers. */
-export const PROGRESS_PORT = 9808;
 
 /** Options of the containers of a pod: the fixed mounts, and the downward API's environment. */
 export function agentOptions(
@@ -36,7 +34,7 @@ export function agentOptions(
     signal,
     log: (line) => process.stdout.write(`${line}\n`),
     now: () => new Date(),
-    listen: { host: '::', port: PROGRESS_PORT },
+    listen: { host: '::', port: OBSERVE_PORT },
     scanIntervalMs: 1000,
   };
 }

@@ -38,9 +38,15 @@ export function joinBelow(root: string, path: string, field: string): string {
   );
 }
 
+/** What an untrusted path is called in messages, and the place that it must not leave. */
+export interface PathRole {
+  readonly field: string;
+  readonly within: 'the store' | 'the dataset';
+}
+
 /** Resolves links and refuses a place outside the root. Throws InvalidInput when it is missing or outside. */
-export async function realBelow(root: string, path: string, field: string): Promise<string> {
-  const joined = joinBelow(root, path, field);
+export async function realBelow(root: string, path: string, role: PathRole): Promise<string> {
+  const joined = joinBelow(root, path, role.field);
   const realRoot = await realpath(root);
   let real: string;
   try {
@@ -49,13 +55,14 @@ export async function realBelow(root: string, path: string, field: string): Prom
     if (errorCode(error) !== 'ELOOP' && !isMissing(error)) throw error;
     throw new AgentFailure(
       'InvalidInput',
-      `${field} ${shown(path)} does not exist: check the spelling, or copy the data there`,
+      `${role.field} ${shown(path)} does not exist in ${role.within}: check the spelling, or copy the data there`,
+      { cause: error },
     );
   }
   if (isInside(realRoot, real)) return real;
   throw new AgentFailure(
     'InvalidInput',
-    `${field} ${shown(path)} is a link to a place outside of ${shown(field.startsWith('dataset.path') ? 'the store' : 'the dataset')}: copy the data instead of linking it`,
+    `${role.field} ${shown(path)} is a link to a place outside of ${role.within}: copy the data instead of linking it`,
   );
 }
 

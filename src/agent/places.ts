@@ -17,7 +17,7 @@ export interface Places {
 /** Resolves the dataset below the store. Throws InvalidInput when it is missing, no directory, or outside. */
 export async function locate(request: AgentRequest, storeRoot: string, podUid: string): Promise<Places> {
   const { path } = request.dataset;
-  const dataset = await realBelow(storeRoot, path, 'dataset.path');
+  const dataset = await realBelow(storeRoot, path, { field: 'dataset.path', within: 'the store' });
   if (!(await stat(dataset)).isDirectory()) {
     throw new AgentFailure(
       'InvalidInput',

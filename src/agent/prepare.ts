@@ -99,11 +99,8 @@ async function findInputs(request: AgentRequest, places: Places): Promise<InputL
   const { root, include } = request.inputs;
   const { directory = '' } = request.dataset;
   const searched = directory === '' ? root : `${root}/${directory}`;
-  const place = await realBelow(
-    places.dataset,
-    searched,
-    directory === '' ? 'inputs.root' : 'dataset.directory',
-  );
+  const field = directory === '' ? 'inputs.root' : 'dataset.directory';
+  const place = await realBelow(places.dataset, searched, { field, within: 'the dataset' });
   if (!(await stat(place)).isDirectory()) {
     throw new AgentFailure('InvalidInput', `${shown(searched)} is a file: name a directory of the dataset`);
   }

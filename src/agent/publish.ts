@@ -3,7 +3,7 @@
  * metannots, flush, one rename. Any error before the rename leaves the target untouched; after any error of the rename
  * itself the target's manifest decides. Executed again after a crash, it finds either its plan or its manifest.
  */
-import { readdir, rename, rm, statfs } from 'node:fs/promises';
+import { readdir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest } from '../api/request.ts';
@@ -55,6 +55,11 @@ async function verifyAndComplete(
 }
 
 async function ownPlan(places: Places): Promise<Plan> {
+  const { pod } = places.staging;
+  const real = await realpath(pod).catch(() => undefined);
+  if (real !== pod) {
+    throw new AgentFailure('AgentError', `${shown(pod)} is gone or replaced by a link: start the task again`);
+  }
   const plan = await readPlan(places.staging.plan);
   if (plan !== undefined) return plan;
   throw new AgentFailure(

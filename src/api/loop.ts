@@ -7,7 +7,7 @@
  *   gpu          the GPU that the container runtime assigned
  *
  * Guarantees: a unit with an exit marker is never run again; one unit's failure never ends the loop; the loop exits 0,
- * publish judges. It uses no `$(` and no `$$`, which kubelet would rewrite, and of programs only `mv`.
+ * publish judges. Of programs it needs only `mv`; the rest is built into every sh.
  */
 export const MODEL_LOOP = `control=\${1:-/analysis}
 umask 0002

@@ -41,8 +41,8 @@ function usesPlaceholder(text: string, values: TemplateValues): boolean {
 }
 
 /**
- * Fills an argument vector. Throws TemplateError when a value would be read as an option (it starts with `-` and
- * stands at the start of its argument), holds a NUL, or stands inside a script after `-c`.
+ * Fills an argument vector. Throws TemplateError when a value would be read as an option (it starts with `-`, stands
+ * at the start of its argument and is no number), holds a NUL, or stands inside a script after `-c`.
  */
 export function expandCommand(command: readonly string[], values: TemplateValues): string[] {
   return command.map((element, index) => {
@@ -60,7 +60,7 @@ function literalScript(script: string, values: TemplateValues): string {
 
 function expandArgument(element: string, values: TemplateValues): string {
   const argument = expandText(element, values);
-  if (argument.startsWith('-') && !element.startsWith('-')) {
+  if (argument.startsWith('-') && !element.startsWith('-') && !isNegativeParameter(element, argument)) {
     throw new TemplateError(
       `the argument ${JSON.stringify(element)} becomes ${JSON.stringify(argument)}, which a program reads as an option: rename the file or write the model's argument as "--key=${element}"`,
     );
@@ -71,6 +71,11 @@ function expandArgument(element: string, values: TemplateValues): string {
     );
   }
   return argument;
+}
+
+/** A negative number is a value that programs expect; only a parameter can be one, a file name cannot. */
+function isNegativeParameter(element: string, argument: string): boolean {
+  return /^\{param\.[A-Za-z0-9_]+\}$/.test(element) && /^-(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(argument);
 }
 
 /** The `{param.NAME}` values of resolved parameters. */
@@ -90,7 +95,7 @@ export interface DatasetCommand {
 
 /**
  * Argument vector of a `per: Dataset` model: `{inputDir}` is the inputs' root (or the directory asked for) below
- * /data, `{outputDir}` is /out. Not yet escaped for kubelet: see escapeKubelet. Throws TemplateError.
+ * /data, `{outputDir}` is /out. Not yet escaped for kubelet. Throws TemplateError.
  */
 export function expandDataset(command: readonly string[], dataset: DatasetCommand): string[] {
   const below = dataset.directory === undefined ? '' : `/${dataset.directory}`;
@@ -99,9 +104,4 @@ export function expandDataset(command: readonly string[], dataset: DatasetComman
     outputDir: MOUNT.out,
     ...parameterValues(dataset.parameters),
   });
-}
-
-/** Keeps kubelet from expanding `$(NAME)` in `command`, `args` or `env[].value`: it reads `$$` as one `$`. */
-export function escapeKubelet(text: string): string {
-  return text.replaceAll('$', '$$$$');
 }
