@@ -92,6 +92,10 @@ export const isTooMany = (error: unknown): error is ApiError => isApiError(error
 export const isNamespaceTerminating = (error: unknown): error is ApiError =>
   isForbidden(error) && error.causes.some((cause) => cause.reason === 'NamespaceTerminating');
 
+/** A ResourceQuota of the namespace is used up; it may free itself. */
+export const isQuotaExceeded = (error: unknown): error is ApiError =>
+  isForbidden(error) && error.message.includes('exceeded quota');
+
 /** True when a write may have happened although it did not succeed: no answer, or a 5xx that does not say. */
 export function isUnknownOutcome(error: unknown): boolean {
   if (error instanceof UnknownOutcomeError) return true;

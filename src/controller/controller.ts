@@ -49,7 +49,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   await stopped;
   const drained = queue.shutdown();
   const grace = clock.setTimeout(
-    () => cut.abort(new Error(`shutdown: not finished within ${graceMs} ms`)),
+    () => cut.abort(new DOMException(`not finished within ${graceMs} ms of the shutdown`, 'AbortError')),
     graceMs,
   );
   await Promise.all([drained, ...running]);
@@ -125,7 +125,7 @@ async function failed(
   if (report) await tell(options, key, report, signal);
   switch (next.do) {
     case 'after':
-      log.debug('Waiting', { controller: options.name, key, message: messageOf(error), ms: next.ms });
+      log.debug('Waiting', { controller: options.name, key, why: messageOf(error), ms: next.ms });
       queue.forget(key);
       queue.addAfter(key, next.ms);
       return 'requeue_after';

@@ -16,11 +16,6 @@ export interface ExecutorOptions<Child extends KubeObject> {
   readonly mayCreate: () => boolean;
 }
 
-/** The name is taken by something that is not ours; never overwritten, never adopted. */
-export class ForeignObjectError extends Error {
-  override readonly name = 'ForeignObjectError';
-}
-
 /** The only writer of children. */
 export interface Executor<Child extends KubeObject> {
   /** Runs all actions in order, even after a failure; returns the created or adopted objects, throws the first failure. */
@@ -28,6 +23,8 @@ export interface Executor<Child extends KubeObject> {
 }
 
 const TERMINATING_MS = 2_000;
+/** Nothing tells when a foreign object goes away. */
+const FOREIGN_MS = 60_000;
 
 /** Creates by fixed name and deletes by uid, so each action may be repeated without a second effect. */
 export function createExecutor<Child extends KubeObject>(options: ExecutorOptions<Child>): Executor<Child> {
@@ -76,7 +73,11 @@ async function adoptExisting<C extends KubeObject>(
   const what = describe(options, wanted);
   if (!existing) throw new WaitError('NameTaken', `${what} existed a moment ago and is gone`, TERMINATING_MS);
   if (options.adopt(existing, wanted) !== 'ours') {
-    throw new ForeignObjectError(`${what} exists and belongs to something else; delete or rename it`);
+    throw new WaitError(
+      'NameConflict',
+      `${what} exists and belongs to something else; delete or rename it`,
+      FOREIGN_MS,
+    );
   }
   if (existing.metadata.deletionTimestamp)
     throw new WaitError('NameTaken', `${what} is still being deleted`, TERMINATING_MS);

@@ -8,7 +8,7 @@ export type HealthCheck = () => void | Promise<void>;
 export type HealthChecks = Readonly<Record<string, HealthCheck>>;
 
 export interface HealthOptions {
-  /** @default 0.0.0.0 */
+  /** @default all addresses, IPv4 and IPv6 */
   readonly host?: string;
   /** 0 picks a free port. */
   readonly port: number;
@@ -43,7 +43,7 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
   return { port, close: () => close(server) };
 }
 
-function listen(server: Server, { host = '0.0.0.0', port }: HealthOptions): Promise<void> {
+function listen(server: Server, { host, port }: HealthOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {

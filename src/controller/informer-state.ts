@@ -95,8 +95,9 @@ export class InformerState<T extends KubeObject> {
   /** Drops everything a complete list did not name; returns how many that were. */
   retain(keys: ReadonlySet<string>): number {
     let dropped = 0;
-    for (const [key, object] of [...this.cache.values()].map((object) => [keyOf(object), object] as const)) {
-      if (keys.has(key)) continue;
+    for (const key of this.cache.keys()) {
+      const object = keys.has(key) ? undefined : this.cache.get(key);
+      if (!object) continue;
       this.#drop(key, object, 'list');
       dropped++;
     }
@@ -182,6 +183,13 @@ export class InformerState<T extends KubeObject> {
 export function rawKeyOf(raw: unknown): string | undefined {
   const identity = identityOf(raw);
   return identity && keyOf({ metadata: identity });
+}
+
+/** `undefined` rather than delete: a deleted property turns the object into a slow, larger dictionary. */
+export function withoutManagedFields(raw: unknown): unknown {
+  const { metadata } = raw as { metadata: { managedFields?: unknown } };
+  if (metadata.managedFields !== undefined) metadata.managedFields = undefined;
+  return raw;
 }
 
 function identityOf(raw: unknown): Identity | undefined {

@@ -6,7 +6,7 @@ import { resourceClient } from './client.ts';
 import type { Clock } from './clock.ts';
 import { delay, systemClock } from './clock.ts';
 import type { ChangeHandler } from './informer-state.ts';
-import { InformerState, rawKeyOf } from './informer-state.ts';
+import { InformerState, rawKeyOf, withoutManagedFields } from './informer-state.ts';
 import { LineTooLongError } from './line-splitter.ts';
 import type { Log } from './log.ts';
 import { silentLog } from './log.ts';
@@ -58,6 +58,8 @@ const RELIST_MS = 600_000;
 const RETRY: Backoff = { baseMs: 500, maxMs: 30_000, jitter: 0.5 };
 /** A watch that ends sooner counts as a failure, however cleanly it ended. */
 const SHORT_WATCH_MS = 1_000;
+/** A watch that broke after this long had been fine: the next try comes soon. */
+const LONG_WATCH_MS = 30_000;
 const YIELD_EVERY = 250;
 
 /** Creates an informer; nothing happens before `run`. */
@@ -155,11 +157,9 @@ class Reflector<T extends KubeObject> implements Informer<T> {
       const startedMs = this.#clock.monotonicMs();
       const isHealthy = await this.#step(signal).catch((error: unknown) => this.#failed(error, signal));
       if (signal.aborted) return;
-      const lasted = this.#clock.monotonicMs() - startedMs;
-      if (isHealthy && lasted >= SHORT_WATCH_MS) {
-        this.#failures = 0;
-        continue;
-      }
+      const lastedMs = this.#clock.monotonicMs() - startedMs;
+      if (lastedMs >= (isHealthy ? SHORT_WATCH_MS : LONG_WATCH_MS)) this.#failures = 0;
+      if (isHealthy && lastedMs >= SHORT_WATCH_MS) continue;
       await delay(this.#clock, backoffMs(this.#failures++, RETRY, this.#random), signal).catch(
         () => undefined,
       );
@@ -187,10 +187,10 @@ class Reflector<T extends KubeObject> implements Informer<T> {
   }
 
   async #audit(version: string, signal: AbortSignal): Promise<void> {
-    const { changes } = await this.#replaceAll(
-      { resourceVersion: version, resourceVersionMatch: 'Exact' },
-      signal,
-    );
+    this.#version = undefined; // whatever ends the audit early, a full list follows
+    const at: ListAt = { resourceVersion: version, resourceVersionMatch: 'Exact' };
+    const { changes } = await this.#replaceAll(at, signal);
+    this.#version = version;
     this.#scheduleAudit();
     if (changes === 0) return;
     this.#options.metrics?.relistMisses(this.type.plural, changes);
@@ -306,10 +306,3 @@ interface ListAt {
 /** An event may be lost: only a list tells the truth again. */
 const isGarbage = (error: unknown): boolean =>
   error instanceof WatchProtocolError || error instanceof LineTooLongError;
-
-/** `undefined` rather than delete: a deleted property turns the object into a slow, larger dictionary. */
-function withoutManagedFields(raw: unknown): unknown {
-  const { metadata } = raw as { metadata: { managedFields?: unknown } };
-  if (metadata.managedFields !== undefined) metadata.managedFields = undefined;
-  return raw;
-}

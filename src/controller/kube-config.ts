@@ -82,7 +82,12 @@ interface KubeconfigChoice {
 
 async function loadKubeconfig(choice: KubeconfigChoice, clock: Clock): Promise<ClusterConnection> {
   const first = await parseKubeconfig(choice);
-  const credentials = remembered(async () => credentialsOf(await parseKubeconfig(choice)), clock);
+  let parsed = first;
+  // The parsed file keeps its plugins' tokens until they expire; only a refused one makes it worth reading again.
+  const credentials = remembered(async (fresh) => {
+    if (fresh) parsed = await parseKubeconfig(choice);
+    return credentialsOf(parsed);
+  }, clock);
   await credentials();
   return { server: first.server, namespace: first.namespace, credentials };
 }
@@ -153,14 +158,17 @@ const textOf = (value: unknown): string =>
   Buffer.isBuffer(value) ? value.toString('utf8') : typeof value === 'string' ? value : '';
 
 /** Reads again each minute and on demand, one read at a time; a failing re-read keeps what worked last. */
-function remembered(read: () => Promise<Credentials>, clock: Clock): ClusterConnection['credentials'] {
+function remembered(
+  read: (fresh: boolean) => Promise<Credentials>,
+  clock: Clock,
+): ClusterConnection['credentials'] {
   let current: Credentials | undefined;
   let readAtMs = Number.NEGATIVE_INFINITY;
   let reading: Promise<Credentials> | undefined;
 
-  const refresh = async (): Promise<Credentials> => {
+  const refresh = async (fresh: boolean): Promise<Credentials> => {
     try {
-      current = await read();
+      current = await read(fresh);
     } catch (error) {
       if (!current) throw error;
     } finally {
@@ -172,7 +180,7 @@ function remembered(read: () => Promise<Credentials>, clock: Clock): ClusterConn
   return async ({ fresh = false } = {}) => {
     const isRecent = clock.monotonicMs() - readAtMs < CREDENTIALS_MS;
     if (current && isRecent && !fresh) return current;
-    reading ??= refresh();
+    reading ??= refresh(fresh);
     return reading;
   };
 }

@@ -1,5 +1,5 @@
 import { isAlreadyExists, isConflict } from './api-error.ts';
-import type { ResourceClient } from './client.ts';
+import type { CallOptions, ResourceClient } from './client.ts';
 import type { Clock } from './clock.ts';
 import { delay, systemClock } from './clock.ts';
 import { microTimeOf } from './conditions.ts';
@@ -79,6 +79,11 @@ interface Held {
   readonly renewedMs: number;
 }
 
+/** One leadership's state: the newest version of the lease that we know. */
+interface Term {
+  held: Held;
+}
+
 /** Waits until the lease is ours. Rejects with the signal's reason when it aborts first; no API failure ends the waiting. */
 export async function acquireLeadership(options: LeaderOptions, signal: AbortSignal): Promise<Leadership> {
   const settings = defaults(options);
@@ -114,7 +119,7 @@ async function tryAcquire(
   signal: AbortSignal,
 ): Promise<Held | Observed> {
   const { client, namespace, name, clock } = settings;
-  const lease = await client.get({ namespace, name }, { signal });
+  const lease = await client.get({ namespace, name }, callOf(settings, signal));
   if (!lease) return create(settings, signal);
   const { resourceVersion } = lease.metadata;
   const seen =
@@ -134,17 +139,14 @@ function isFree({ spec = {} }: Lease, { identity, leaseDurationMs }: Settings, u
 async function create(settings: Settings, signal: AbortSignal): Promise<Held> {
   const { client, namespace, name, clock } = settings;
   const renewedMs = clock.monotonicMs();
-  const lease = await client.create(
-    { metadata: { namespace, name }, spec: specOf(settings, undefined) } as Lease,
-    { signal },
-  );
-  return { lease, renewedMs };
+  const wanted = { metadata: { namespace, name }, spec: specOf(settings, undefined) };
+  return { lease: await client.create(wanted, callOf(settings, signal)), renewedMs };
 }
 
 async function take(settings: Settings, lease: Lease, signal: AbortSignal): Promise<Held> {
   const renewedMs = settings.clock.monotonicMs();
-  const taken = await settings.client.replace({ ...lease, spec: specOf(settings, lease.spec) }, { signal });
-  return { lease: taken, renewedMs };
+  const wanted = { ...lease, spec: specOf(settings, lease.spec) };
+  return { lease: await settings.client.replace(wanted, callOf(settings, signal)), renewedMs };
 }
 
 /** Ours from now on; fields this program does not know are kept. */
@@ -165,8 +167,8 @@ function lead(settings: Settings, first: Held): Leadership {
   const { clock, name, metrics, log, renewDeadlineMs } = settings;
   const lost = new AbortController();
   const stop = new AbortController();
-  let held = first;
-  const ageMs = (): number => clock.monotonicMs() - held.renewedMs;
+  const term: Term = { held: first };
+  const ageMs = (): number => clock.monotonicMs() - term.held.renewedMs;
 
   const lose = (why: string): void => {
     if (lost.signal.aborted) return;
@@ -182,12 +184,7 @@ function lead(settings: Settings, first: Held): Leadership {
     else fenceTimer = clock.setTimeout(fence, leftMs);
   };
   let fenceTimer = clock.setTimeout(fence, renewDeadlineMs - ageMs());
-  const renewing = keepRenewing(
-    settings,
-    () => held,
-    (next) => void (held = next),
-    stop.signal,
-  ).then(lose, () => undefined);
+  const renewing = keepRenewing(settings, term, stop.signal).then(lose, () => undefined);
   metrics?.leader(name, true);
 
   return {
@@ -199,62 +196,60 @@ function lead(settings: Settings, first: Held): Leadership {
       fenceTimer.cancel();
       metrics?.leader(name, false);
       await renewing;
-      if (!wasLost) await empty(settings, held.lease);
+      if (!wasLost) await empty(settings, term);
     },
   };
 }
 
 /** Renews until `stop` aborts (rejects) or another holder is seen (resolves with a sentence). */
-async function keepRenewing(
-  settings: Settings,
-  current: () => Held,
-  renewed: (held: Held) => void,
-  stop: AbortSignal,
-): Promise<string> {
+async function keepRenewing(settings: Settings, term: Term, stop: AbortSignal): Promise<string> {
   const { clock, retryPeriodMs, log, name } = settings;
-  for (;;) {
-    await delay(clock, retryPeriodMs, stop);
+  for (let isSure = true; ; ) {
+    await delay(clock, isSure ? retryPeriodMs : retryPeriodMs / 4, stop);
     try {
-      renewed(await take(settings, current().lease, stop));
+      const other = isSure ? undefined : await reread(settings, term, stop);
+      if (other !== undefined) return `held by ${other}`;
+      term.held = await take(settings, term.held.lease, stop);
+      isSure = true;
     } catch (error) {
       stop.throwIfAborted();
+      isSure = false; // the answer may be lost and the write done: only the lease itself tells
       log.warn('Cannot renew the lease', { lease: name, error });
-      const other = await reread(settings, current(), renewed, stop);
-      if (other !== undefined) return `held by "${other}"`;
     }
   }
 }
 
-/** After any failed renewal only the lease itself tells whose it is; returns the other holder, if there is one. */
-async function reread(
-  settings: Settings,
-  held: Held,
-  renewed: (held: Held) => void,
-  stop: AbortSignal,
-): Promise<string | undefined> {
+/** Takes over the lease's newest version; returns the other holder, if there is one. Renews nothing. */
+async function reread(settings: Settings, term: Term, stop: AbortSignal): Promise<string | undefined> {
   const { client, namespace, name, identity } = settings;
-  try {
-    const lease = await client.get({ namespace, name }, { signal: stop });
-    if (lease?.spec?.holderIdentity !== identity) return lease?.spec?.holderIdentity || 'nobody';
-    renewed({ lease, renewedMs: held.renewedMs });
-  } catch {
-    stop.throwIfAborted(); // otherwise unknown: the fence decides
-  }
+  const lease = await client.get({ namespace, name }, callOf(settings, stop));
+  if (lease?.spec?.holderIdentity !== identity) return lease?.spec?.holderIdentity || 'nobody';
+  term.held = { lease, renewedMs: term.held.renewedMs };
   return undefined;
 }
 
-async function empty(settings: Settings, lease: Lease): Promise<void> {
-  const { client, clock, log, name } = settings;
-  const spec = {
-    ...lease.spec,
-    holderIdentity: '',
-    leaseDurationSeconds: 1,
-    renewTime: microTimeOf(clock.now()),
-  };
-  try {
-    await client.replace({ ...lease, spec });
-    log.info('Released the lease', { lease: name });
-  } catch (error) {
-    log.warn('Cannot release the lease, it will expire', { lease: name, error });
+/** A renewal cut off by the release may still have been done: then the newest version is emptied. */
+async function empty(settings: Settings, term: Term): Promise<void> {
+  const { clock, log, name } = settings;
+  const { signal } = new AbortController();
+  for (let triesLeft = 3; triesLeft > 0; triesLeft--) {
+    const { lease } = term.held;
+    const renewTime = microTimeOf(clock.now());
+    const spec = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime };
+    try {
+      await settings.client.replace({ ...lease, spec }, callOf(settings, signal));
+      log.info('Released the lease', { lease: name });
+      return;
+    } catch (error) {
+      log.info('Cannot release the lease', { lease: name, error });
+    }
+    const other = await reread(settings, term, signal).catch(() => undefined);
+    if (other !== undefined) return;
   }
 }
+
+/** Several calls fit before the deadline, so that one slow answer does not end the leadership. */
+const callOf = ({ renewDeadlineMs }: Settings, signal: AbortSignal): CallOptions => ({
+  signal,
+  timeoutMs: renewDeadlineMs * 0.4,
+});

@@ -26,7 +26,8 @@ export interface LogOptions {
   readonly stream?: NodeJS.WritableStream & { readonly isTTY?: boolean };
 }
 
-const MESSAGE: unique symbol = Symbol.for('message') as never;
+/** Where winston's transports look for the rendered line. */
+const MESSAGE: unique symbol = Symbol.for('message');
 const MAX_FIELD_CHARS = 8192;
 const FLUSH_MS = 2000;
 
@@ -107,6 +108,8 @@ async function flush(stream: NodeJS.WritableStream): Promise<void> {
 
 function renderJson({ level, message, fields }: Entry, now: Date): string {
   const line = { time: now.toISOString(), level, message, ...fields };
+  line.level = level; // no field may pass itself off as the level or the message
+  line.message = message;
   try {
     return JSON.stringify(line, readable);
   } catch (error) {

@@ -1,3 +1,4 @@
+import { reasonOf } from './clock.ts';
 import type { StatusDetails } from './api-error.ts';
 import { ApiError, BodyTooLargeError, UnknownOutcomeError, UnreachableError } from './api-error.ts';
 
@@ -59,7 +60,7 @@ export function failureOf(
   signal: AbortSignal | undefined,
 ): Error {
   if (cause instanceof ApiError || cause instanceof BodyTooLargeError) return cause;
-  if (signal?.aborted && cause === signal.reason) return cause as Error;
+  if (signal?.aborted) return reasonOf(signal);
   const code = codeOf(cause);
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') {
     return new BodyTooLargeError(`${method} ${path}: the answer is larger than allowed`, { cause });

@@ -1,4 +1,15 @@
-import { isConflict, isUnknownOutcome, ApiError, UnreachableError } from './api-error.ts';
+import {
+  ApiError,
+  isConflict,
+  isForbidden,
+  isInvalid,
+  isNamespaceTerminating,
+  isQuotaExceeded,
+  isTooMany,
+  isUnknownOutcome,
+  UnreachableError,
+} from './api-error.ts';
+import { LeadershipLostError } from './leader.ts';
 
 /** Not a failure: something outside has to happen first. The queue looks again after `retryAfterMs`. */
 export class WaitError extends Error {
@@ -46,11 +57,10 @@ export function settle(error: unknown): Settled {
   if (error instanceof WaitError)
     return { next: { do: 'after', ms: error.retryAfterMs }, report: reportOf(error) };
   if (error instanceof TerminalError) return { next: { do: 'rest' }, report: reportOf(error) };
-  if (isConflict(error) || isUnknownOutcome(error) || isAbort(error)) return { next: { do: 'backoff' } };
-  if (error instanceof UnreachableError) return { next: { do: 'backoff' } };
+  if (isPassing(error)) return { next: { do: 'backoff' } };
   if (error instanceof ApiError && error.retryAfterMs !== undefined)
     return { next: { do: 'after', ms: error.retryAfterMs } };
-  return { next: { do: 'backoff' }, report: { reason: 'ReconcileFailed', message: messageOf(error) } };
+  return { next: { do: 'backoff' }, report: { reason: reasonFor(error), message: messageOf(error) } };
 }
 
 /** The text of an error with its causes, for people. */
@@ -60,6 +70,20 @@ export function messageOf(error: unknown): string {
 }
 
 const reportOf = ({ reason, message }: WaitError | TerminalError): Report => ({ reason, message });
+
+/** Nothing a user can act on: a stale copy, an overloaded or silent API server, a shutdown. */
+function isPassing(error: unknown): boolean {
+  if (isConflict(error) || isUnknownOutcome(error)) return true;
+  if (isTooMany(error) && error.retryAfterMs === undefined) return true;
+  return error instanceof UnreachableError || error instanceof LeadershipLostError || isAbort(error);
+}
+
+function reasonFor(error: unknown): string {
+  if (isQuotaExceeded(error)) return 'QuotaExceeded';
+  if (isNamespaceTerminating(error)) return 'NamespaceTerminating';
+  if (isForbidden(error)) return 'Forbidden';
+  return isInvalid(error) ? 'InvalidObject' : 'ReconcileFailed';
+}
 
 const isAbort = (error: unknown): boolean =>
   error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError');

@@ -77,6 +77,8 @@ export interface TransportOptions {
 }
 
 const DEADLINE_MS = { request: 30_000, lease: 5_000 };
+/** Of an error page in answer to a watch; the pool of watches has no bound of its own. */
+const ERROR_BODY_BYTES = 65_536;
 const RETRY = { baseMs: 100, maxMs: 5_000 };
 
 /** Opens connection pools to one cluster; close them with `close()`. */
@@ -165,7 +167,7 @@ class UndiciTransport implements Transport {
     try {
       const response = await this.#authorized(prepared);
       if (response.statusCode === 200) return response.body;
-      throw statusErrorOf('GET', path, response, await response.body.text());
+      throw statusErrorOf('GET', path, response, await textWithin(response.body, ERROR_BODY_BYTES));
     } catch (error) {
       throw failureOf(error, 'GET', path, signal);
     }
@@ -211,7 +213,7 @@ class UndiciTransport implements Transport {
         if (isLast || !mayRetry(prepared.method, error)) throw error;
         if (this.#log.isDebugEnabled()) this.#log.debug('Retrying API call', { error, waitMs });
         await delay(this.#clock, waitMs, prepared.signal).catch(() => {
-          throw error;
+          throw signal?.aborted ? reasonOf(signal) : error;
         });
       }
     }
@@ -270,6 +272,17 @@ class UndiciTransport implements Transport {
     }
     return this.#pools;
   }
+}
+
+async function textWithin(body: Readable, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxBytes) break;
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function queryOf(query: Query | undefined): string {
