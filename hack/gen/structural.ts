@@ -75,9 +75,9 @@ function convert(raw: unknown, path: string, problems: Problems): SchemaNode {
   if (SERVER_FORMATS.includes(String(node['format']))) delete node['pattern'];
   Object.assign(node, nested(source, path, problems));
   checkBounds(node, path, problems);
-  if (!isTyped(node))
-    throw new Error(`${path}: a structural schema needs a type, got ${String(node['type'])}`);
-  return node;
+  if (isTyped(node)) return node;
+  problems.push(`${path}: a structural schema needs a type`);
+  return { type: 'object' };
 }
 
 function nested(source: Json, path: string, problems: Problems): Json {
