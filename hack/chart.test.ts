@@ -100,16 +100,17 @@ function granted(role: Manifest): readonly string[] {
 
 const MODEL_RIGHTS = [
   'analysis.elsi.dev/analysismodels: get list watch',
-  'analysis.elsi.dev/analysismodels/status: update patch',
+  'analysis.elsi.dev/analysismodels/status: update',
 ];
 const TASK_RIGHTS = [
-  'analysis.elsi.dev/analysistasks: get list watch update patch delete',
-  'analysis.elsi.dev/analysistasks/status: update patch',
+  'analysis.elsi.dev/analysistasks: get list watch patch delete',
+  'analysis.elsi.dev/analysistasks/status: update',
   'analysis.elsi.dev/analysistasks/finalizers: update',
   'batch/jobs: get list watch create delete',
   '/pods: get list watch delete',
   '/persistentvolumeclaims: get list watch',
   'events.k8s.io/events: create patch',
+  '/events: list',
 ];
 
 describe('the chart', () => {

@@ -59,10 +59,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "analysis-operator.taskRules" -}}
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks]
-  verbs: [get, list, watch, update, patch, delete]
+  verbs: [get, list, watch, patch, delete]
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks/status]
-  verbs: [update, patch]
+  verbs: [update]
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks/finalizers]
   verbs: [update]
@@ -78,4 +78,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+# Why the Job controller could not create a pod is told in an event only.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 {{- end }}
