@@ -1,0 +1,54 @@
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheDir } from './cache.ts';
+import { COMPONENTS, GO_MODULES, buildArgs, componentKey, type Component, type ComponentName } from './components.ts';
+import { run } from './exec.ts';
+import type { Progress } from './progress.ts';
+
+const BUILD_TIMEOUT_MS = 3_600_000;
+
+/** Binary name -> absolute path. */
+export type Binaries = Readonly<Record<string, string>>;
+
+const binDir = (): string => join(cacheDir(), 'bin');
+
+/** Makes sure the binaries of the named components are in the cache, building what is missing. */
+export async function ensureBinaries(names: readonly ComponentName[], progress: Progress): Promise<Binaries> {
+  const found: Record<string, string> = {};
+  for (const name of names) {
+    const component = COMPONENTS[name];
+    const folder = join(binDir(), await componentKey(component));
+    if (!existsSync(folder)) await buildInto(component, folder, progress);
+    for (const binary of Object.keys(component.binaries)) found[binary] = join(folder, binary);
+  }
+  return found;
+}
+
+/** Says which of the named components a build would still have to make. */
+export async function missingComponents(names: readonly ComponentName[]): Promise<readonly ComponentName[]> {
+  const keys = await Promise.all(names.map(async (name) => [name, await componentKey(COMPONENTS[name])] as const));
+  return keys.filter(([, key]) => !existsSync(join(binDir(), key))).map(([name]) => name);
+}
+
+// The folder appears under its final name only when complete, so an interrupted build is never taken for a whole one.
+async function buildInto(component: Component, folder: string, progress: Progress): Promise<void> {
+  const names = Object.keys(component.binaries);
+  await mkdir(binDir(), { recursive: true });
+  const staging = await mkdtemp(join(binDir(), '.building-'));
+  const [single] = names;
+  const out = names.length === 1 && single !== undefined ? join(staging, single) : `${staging}/`;
+  const what = `${component.name} (${names.length === 1 ? '1 binary' : `${names.length} binaries`}, ${component.about})`;
+  try {
+    await progress.step(`building ${what}`, () =>
+      run('go', buildArgs(component, out), {
+        cwd: join(GO_MODULES, component.name),
+        env: { CGO_ENABLED: component.cgo ? '1' : '0', GOFLAGS: '', GOWORK: 'off' },
+        timeoutMs: BUILD_TIMEOUT_MS,
+      }),
+    );
+    await rename(staging, folder);
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
