@@ -3,8 +3,10 @@ import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import process from 'node:process';
 import { build } from 'esbuild';
+import { z } from 'zod';
 
 const ROOT = join(import.meta.dirname, '..');
+const manifest = z.object({ name: z.string(), version: z.string(), license: z.string() });
 
 /** What a build left in `dist/`: `hash` names its content, so equal sources give an equal image tag. */
 export type BuildResult = { readonly directory: string; readonly hash: string; readonly files: number };
@@ -58,10 +60,8 @@ async function bundle(root: string, outdir: string): Promise<void> {
 
 // The image carries what a reader of the container needs to know about it, and nothing to install.
 async function writeManifest(root: string, outdir: string): Promise<void> {
-  const { name, version, license } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Record<
-    string,
-    string
-  >;
+  const content: unknown = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+  const { name, version, license } = manifest.parse(content);
   await mkdir(outdir, { recursive: true });
   await writeFile(
     join(outdir, 'package.json'),

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'mocha';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { modelSpec } from '../../src/api/model.ts';
+import { taskSpec } from '../../src/api/task.ts';
+import { MODEL_IMAGES } from './images.ts';
+import { POCKETSPHINX, SILERO } from './tasks.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const object = z.object({ kind: z.string(), metadata: z.object({ name: z.string() }), spec: z.unknown() });
+
+function read(directory: string): readonly z.output<typeof object>[] {
+  return readdirSync(join(ROOT, directory))
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => object.parse(parse(readFileSync(join(ROOT, directory, file), 'utf8'))));
+}
+
+describe('the catalogue in models/', () => {
+  const models = read('models').map(({ metadata, spec }) => ({
+    name: metadata.name,
+    spec: modelSpec.parse(spec),
+  }));
+
+  it('has the models that the demo asks for', () => {
+    assert.deepEqual(models.map(({ name }) => name).toSorted(), [POCKETSPHINX, SILERO].toSorted());
+  });
+
+  for (const { name, spec } of models) {
+    it(`${name} carries its version in its name`, () => {
+      assert.ok(name.endsWith(`-${spec.version.replaceAll('.', '-')}`), spec.version);
+    });
+
+    it(`${name} uses an image that images/models builds`, () => {
+      assert.ok(
+        MODEL_IMAGES.some(({ tag }) => tag === spec.image),
+        spec.image,
+      );
+    });
+
+    it(`${name} uses every parameter that it declares`, () => {
+      const command = spec.run.command.join(' ');
+      const unused = (spec.parameters ?? []).filter(
+        (parameter) => !command.includes(`{param.${parameter.name}}`),
+      );
+      assert.deepEqual(unused, []);
+    });
+
+    it(`${name} says under which licence it stands and what to cite`, () => {
+      assert.ok(spec.provenance?.licence);
+      assert.ok(spec.provenance.citation);
+    });
+  }
+});
+
+describe('the samples in hack/samples/', () => {
+  for (const { kind, metadata, spec } of read('hack/samples')) {
+    it(`${kind} ${metadata.name} is valid`, () => {
+      const schema = kind === 'AnalysisModel' ? modelSpec : taskSpec;
+      assert.equal(schema.safeParse(spec).error, undefined);
+    });
+  }
+});

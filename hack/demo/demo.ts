@@ -1,0 +1,153 @@
+import process from 'node:process';
+import { openCluster, type Cluster } from './cluster.ts';
+import { makeDataset, DATASET_PATH, type Dataset } from './dataset.ts';
+import { MODEL_IMAGES, OPERATOR_REPOSITORY, operatorImage } from './images.ts';
+import { applyModels, createNamespaces, createStore, installChart } from './install.ts';
+import { createKube, type Kube } from './kube.ts';
+import { NAMESPACE } from './names.ts';
+import { followTasks, nextRun, type Seen } from './observe.ts';
+import { excerpts, lookAround, outcomeLines, publishedTree, timingLines, whereLogsAre } from './report.ts';
+import { createSteps, type Steps } from './steps.ts';
+import type { Store } from './store.ts';
+import { createLive } from './table.ts';
+import { demoTasks, refusedTask, taskObject, type DemoTask } from './tasks.ts';
+import { differences } from './verify.ts';
+
+type Write = (line: string) => void;
+
+/** How long the tasks may take together; on two cores they need about 40 s. */
+const TASKS_DEADLINE_MS = 300_000;
+
+/** The whole demo; the exit code of the process. */
+export async function demo(write: Write): Promise<number> {
+  const steps = createSteps(write);
+  const cluster = await steps.step('cluster', () => openCluster(write));
+  const kube = createKube(cluster.access);
+  try {
+    const { store, dataset } = await prepare({ cluster, kube, steps, write });
+    const run = await nextRun(kube);
+    const refused = await steps.step('a task that must be refused', () => tryRefused(kube, run, write));
+    const tasks = demoTasks(run, dataset.recordings);
+    const seen = await steps.step(`run ${run}: ${tasks.length} tasks`, () => runTasks({ kube, tasks, run }));
+    const bad = await steps.step('compare with what is expected', () => judge({ tasks, seen, store, write }));
+    await show({ tasks, store, steps, cluster, write });
+    return verdict(
+      refused ? bad : [`the API server stored a task whose dataset path leaves the store`, ...bad],
+      tasks,
+      write,
+    );
+  } catch (error) {
+    write('');
+    write('Where to look:');
+    for (const line of whereLogsAre(cluster.access)) write(`  ${line}`);
+    throw error;
+  }
+}
+
+type Setup = { readonly cluster: Cluster; readonly kube: Kube; readonly steps: Steps; readonly write: Write };
+
+async function prepare({
+  cluster,
+  kube,
+  steps,
+  write,
+}: Setup): Promise<{ readonly store: Store; readonly dataset: Dataset }> {
+  const dataset = await steps.step('real speech', () => makeDataset((text) => write(`    ${text}`)));
+  write(
+    `    ${dataset.recordings.length} recordings, ${dataset.seconds.toFixed(1)} s of sound; none of it is children's speech`,
+  );
+  for (const missing of dataset.missing) write(`    left out: ${missing}`);
+  const operator = await steps.step('images', async () => {
+    const image = await operatorImage();
+    await cluster.provide([...MODEL_IMAGES, image]);
+    return image;
+  });
+  const store = await steps.step('namespaces and shared volume', async () => {
+    await createNamespaces(kube);
+    await createStore(kube, await cluster.volume());
+    return cluster.store(kube);
+  });
+  await steps.step('operator (Helm chart)', () =>
+    installChart(cluster.access, { repository: OPERATOR_REPOSITORY, tag: operator.version }),
+  );
+  await steps.step('catalogue of models', () => applyModels(kube));
+  await steps.step(`dataset ${DATASET_PATH} on the volume`, () => store.put(dataset.directory, DATASET_PATH));
+  return { store, dataset };
+}
+
+/** True when the API server refused the task with the message expected. */
+async function tryRefused(kube: Kube, run: number, write: Write): Promise<boolean> {
+  const { object, says } = refusedTask(run);
+  const { code, stderr } = await kube.attempt(['apply', '-f', '-'], JSON.stringify(object));
+  write(`    ${stderr.trim().split('\n')[0] ?? ''}`);
+  return code !== 0 && stderr.includes(says);
+}
+
+type Run = { readonly kube: Kube; readonly tasks: readonly DemoTask[]; readonly run: number };
+
+async function runTasks({ kube, tasks, run }: Run): Promise<ReadonlyMap<string, Seen>> {
+  await kube.apply(tasks.map(({ name, spec }) => taskObject(name, run, spec)));
+  const live = createLive(tasks, {
+    isTTY: process.stdout.isTTY,
+    columns: process.stdout.columns ?? 120,
+    write: (text) => process.stdout.write(text),
+    now: Date.now,
+  });
+  return followTasks(kube, tasks, { run, deadlineMs: TASKS_DEADLINE_MS, show: live.show });
+}
+
+type Judged = {
+  readonly tasks: readonly DemoTask[];
+  readonly seen: ReadonlyMap<string, Seen>;
+  readonly store: Store;
+  readonly write: Write;
+};
+
+/** Names of the tasks that differ, each with how. */
+async function judge({ tasks, seen, store, write }: Judged): Promise<readonly string[]> {
+  const found = await Promise.all(
+    tasks.map(async (task) => ({ task, problems: await differences(task, seen.get(task.name), store) })),
+  );
+  for (const { task, problems } of found) {
+    for (const line of outcomeLines(task, seen.get(task.name), problems)) write(line);
+  }
+  return found
+    .filter(({ problems }) => problems.length > 0)
+    .map(({ task, problems }) => `${task.name}: ${problems.join('; ')}`);
+}
+
+type Shown = {
+  readonly tasks: readonly DemoTask[];
+  readonly store: Store;
+  readonly steps: Steps;
+  readonly cluster: Cluster;
+  readonly write: Write;
+};
+
+async function show({ tasks, store, steps, cluster, write }: Shown): Promise<void> {
+  const sections: readonly (readonly [string, readonly string[]])[] = [
+    ['Published', await publishedTree(tasks, store)],
+    ['Results', await excerpts(tasks, store)],
+    ['Time', timingLines(steps.timings)],
+    ['Look around', lookAround(cluster.access, tasks)],
+    ['Remove everything', ['make demo-clean']],
+  ];
+  for (const [title, lines] of sections) {
+    write('');
+    write(`${title}:`);
+    for (const line of lines) write(`  ${line}`);
+  }
+  write('');
+}
+
+function verdict(problems: readonly string[], tasks: readonly DemoTask[], write: Write): number {
+  if (problems.length === 0) {
+    write(`DEMO OK: ${tasks.length + 1} tasks finished as expected`);
+    return 0;
+  }
+  for (const problem of problems) write(`DIFFERS: ${problem}`);
+  write(
+    `DEMO FAILED: ${problems.length} of ${tasks.length + 1} tasks did not finish as expected; logs: kubectl get events -n ${NAMESPACE}`,
+  );
+  return 1;
+}

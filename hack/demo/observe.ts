@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { API_VERSION } from '../../src/api/keys.ts';
+import { isTerminal, taskStatus, type TaskStatus } from '../../src/api/task.ts';
+import type { Kube } from './kube.ts';
+import { NAMESPACE, RUN_LABEL } from './names.ts';
+import type { DemoTask } from './tasks.ts';
+
+/** A task as the cluster shows it now. */
+export type Seen = {
+  readonly name: string;
+  readonly model: string;
+  readonly created: number;
+  readonly status: TaskStatus;
+};
+
+const taskList = z.object({
+  items: z.array(
+    z.object({
+      metadata: z.object({
+        name: z.string(),
+        creationTimestamp: z.string(),
+        labels: z.record(z.string(), z.string()).default({}),
+      }),
+      spec: z.object({ model: z.string() }),
+      status: taskStatus.default({}),
+    }),
+  ),
+});
+
+const TASKS = `/apis/${API_VERSION}/namespaces/${NAMESPACE}/analysistasks`;
+const POLL_MS = 700;
+
+/** All tasks of one run by name. */
+export async function readTasks(kube: Kube, run: number): Promise<ReadonlyMap<string, Seen>> {
+  const { items } = await listTasks(kube, `?labelSelector=${encodeURIComponent(`${RUN_LABEL}=${run}`)}`);
+  return new Map(
+    items.map(({ metadata: { name, creationTimestamp }, spec: { model }, status }) => [
+      name,
+      { name, model, created: Date.parse(creationTimestamp), status },
+    ]),
+  );
+}
+
+/** One more than the highest number that any task carries. */
+export async function nextRun(kube: Kube): Promise<number> {
+  const { items } = await listTasks(kube, '');
+  const numbers = items.map(({ metadata }) => Number(metadata.labels[RUN_LABEL] ?? 0));
+  return 1 + Math.max(0, ...numbers.filter((number) => Number.isInteger(number)));
+}
+
+async function listTasks(kube: Kube, query: string): Promise<z.output<typeof taskList>> {
+  return taskList.parse((await kube.get(`${TASKS}${query}`)) ?? { items: [] });
+}
+
+/** Whether a task is where it must end up; a Pending one is done when it says the expected reason. */
+export function isDone(task: DemoTask, seen: Seen | undefined): boolean {
+  if (seen === undefined) return false;
+  if (isTerminal(seen.status.phase)) return true;
+  const { phase, reason } = task.expect;
+  return reason !== undefined && seen.status.phase === phase && seen.status.reason === reason;
+}
+
+export type WatchOptions = {
+  readonly run: number;
+  readonly deadlineMs: number;
+  readonly show: (seen: ReadonlyMap<string, Seen>) => void;
+};
+
+/** Follows the tasks until all are done or the deadline passes; cancels those that ask for it once they run. */
+export async function followTasks(
+  kube: Kube,
+  tasks: readonly DemoTask[],
+  options: WatchOptions,
+): Promise<ReadonlyMap<string, Seen>> {
+  const end = Date.now() + options.deadlineMs;
+  const cancelled = new Set<string>();
+  for (;;) {
+    // oxlint-disable-next-line no-await-in-loop -- one question at a time
+    const seen = await readTasks(kube, options.run);
+    options.show(seen);
+    if (tasks.every((task) => isDone(task, seen.get(task.name))) || Date.now() > end) return seen;
+    const due = tasks.filter(
+      ({ cancel, name }) => cancel && seen.get(name)?.status.phase === 'Running' && !cancelled.has(name),
+    );
+    for (const { name } of due) {
+      cancelled.add(name);
+      // oxlint-disable-next-line no-await-in-loop -- at most one task
+      await cancelTask(kube, name);
+    }
+    // oxlint-disable-next-line no-await-in-loop -- the pause between two questions
+    await sleep(POLL_MS);
+  }
+}
+
+async function cancelTask(kube: Kube, name: string): Promise<void> {
+  const patch = '{"spec":{"desired":"Cancel"}}';
+  await kube.run(['patch', 'analysistask', name, '-n', NAMESPACE, '--type=merge', '-p', patch]);
+}
