@@ -47,6 +47,7 @@ async function bundle(root: string, outdir: string): Promise<void> {
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunks/[name]-[hash]',
     banner: { js: BANNER },
+    define: { ANALYSIS_OPERATOR_VERSION: JSON.stringify(await versionOf(root)) },
     sourcemap: 'linked',
     sourcesContent: false,
     minifySyntax: true,
@@ -56,6 +57,11 @@ async function bundle(root: string, outdir: string): Promise<void> {
     absWorkingDir: root,
     logLevel: 'warning',
   });
+}
+
+async function versionOf(root: string): Promise<string> {
+  const content: unknown = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+  return manifest.parse(content).version;
 }
 
 // The image carries what a reader of the container needs to know about it, and nothing to install.

@@ -150,6 +150,7 @@ function modelContainer(input: AttemptInput, defaults: JobDefaults): Container {
     imagePullPolicy: defaults.imagePullPolicy,
     command: modelCommand(input).map(escapeExpansion),
     env: [
+      { name: 'HOME', value: '/tmp' }, // writable for any uid; the catalogue may say otherwise below
       ...(run.env ?? []).map(({ name, value }) => ({ name, value: escapeExpansion(value) })),
       ...IDENTITY_ENV,
     ],

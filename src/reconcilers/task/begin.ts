@@ -24,7 +24,16 @@ export function begin(seen: Observed): TaskPlan {
   if (seen.task.status?.attempt && !seen.live)
     return { status: seen.task.status, ...noRemovals, needs: 'live' };
   if (!seen.mayStart) return { status: seen.task.status, ...noRemovals, requeueAfterMs: LEASE_RECHECK_MS };
-  return claim(seen, admission);
+  return unstartable(seen) ?? claim(seen, admission);
+}
+
+/** A claimed attempt whose Job the API server keeps refusing ends with the last reason it gave. */
+function unstartable(seen: Observed): TaskPlan | undefined {
+  const { status, metadata } = seen.task;
+  if (!status?.attempt || status.nextAttemptAt || status.reason === 'Starting') return undefined;
+  const waited = seen.now.getTime() - Date.parse(metadata.creationTimestamp);
+  if (waited < pendingDeadline(seen) * 1000) return undefined;
+  return refused(seen, status.reason ?? 'ConfigError', status.message ?? 'The Job could not be created');
 }
 
 /**

@@ -1,12 +1,8 @@
 import type { AnalysisModel, AnalysisTask } from '../../api/objects.ts';
+import type { ModelSeen } from '../../api/seen.ts';
 import type { ProgressReport } from '../../api/request.ts';
 import type { JobDefaults } from '../../jobs/defaults.ts';
 import type { JobView, PodView } from '../../jobs/views.ts';
-
-/** A model as the informer holds it: one malformed object must not take others with it. */
-export type ModelSeen =
-  | { readonly ok: true; readonly model: AnalysisModel }
-  | { readonly ok: false; readonly name: string; readonly uid: string; readonly problem: string };
 
 /** Rules of this installation that decisions depend on. */
 export interface TaskPolicy {

@@ -421,9 +421,17 @@ const table: Record<string, Row> = {
     does: [],
     phase: 'Succeeded',
   },
+  'reads live before it believes that a finished task still runs': {
+    given: seen({
+      task: withStatus(claimed({ phase: 'Failed', reason: 'ModelError', settled: true })),
+      jobs: [aJob()],
+    }),
+    does: ['read live'],
+  },
   'removes a Job that a delayed request created for a finished task': {
     given: seen({
       task: withStatus(claimed({ phase: 'Failed', reason: 'ModelError', settled: true })),
+      live: true,
       jobs: [aJob()],
     }),
     does: ['delete job night-1'],

@@ -1,5 +1,4 @@
 import { type Attempt, isTerminal } from '../../api/task.ts';
-import { jobName } from '../../jobs/names.ts';
 import { outcomeOf } from '../../jobs/outcome.ts';
 import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/views.ts';
 import { begin } from './begin.ts';
@@ -37,6 +36,8 @@ function nothing(seen: Observed): TaskPlan {
 /** A terminal task has no running work: whatever still runs was created by a delayed request. */
 function tidy(seen: Observed): TaskPlan {
   const stray = removals(seen);
+  if (stray.removeJobs.length + stray.removePods.length > 0 && !seen.live)
+    return { ...nothing(seen), needs: 'live' };
   const status = seen.task.status;
   const settles = status && !status.settled && (status.outbox ?? []).length === 0;
   return { status: settles ? { ...status, settled: true } : status, ...stray };
@@ -76,15 +77,22 @@ function lagging(pods: readonly PodView[]): boolean {
 
 /** Longest time in which the Job's own watch event may follow the answer to its creation. */
 const CREATION_ECHO_MS = 3000;
+/** Pause before a Job that the API server refused is tried again. */
+const REFUSED_PAUSE_MS = 30_000;
 
 /** Absence is a fact only after a live read; then an unrecorded Job is created again and a recorded one is lost. */
 function missing(seen: Observed, attempt: Attempt): TaskPlan {
-  const age = seen.now.getTime() - Date.parse(attempt.claimedAt);
-  const own = attempt.claimedBy === seen.identity && !attempt.jobUID;
-  if (!seen.live && own && age < CREATION_ECHO_MS)
-    return { ...nothing(seen), requeueAfterMs: CREATION_ECHO_MS };
-  if (!seen.live) return { ...nothing(seen), needs: 'live' };
-  if (!attempt.jobUID && attempt.jobName === jobName(seen.task.metadata, attempt.number)) return begin(seen);
-  const lost = { category: 'Lost', message: 'The Job was deleted from outside while it ran' } as const;
-  return stop(seen, lost);
+  if (!seen.live) {
+    const pause = attempt.jobUID ? 0 : ownClaimPause(seen, attempt);
+    return pause > 0 ? { ...nothing(seen), requeueAfterMs: pause } : { ...nothing(seen), needs: 'live' };
+  }
+  if (!attempt.jobUID) return begin(seen);
+  return stop(seen, { category: 'Lost', message: 'The Job was deleted from outside while it ran' });
+}
+
+/** How long this process waits for the echo of its own claim, or before it repeats one whose Job was refused. */
+function ownClaimPause(seen: Observed, attempt: Attempt): number {
+  if (attempt.claimedBy !== seen.identity) return 0;
+  const refused = seen.task.status?.reason !== 'Starting';
+  return Date.parse(attempt.claimedAt) + (refused ? REFUSED_PAUSE_MS : CREATION_ECHO_MS) - seen.now.getTime();
 }

@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { MODELS } from './api/resources.ts';
+import { type ModelEntry, parseModel } from './api/seen.ts';
+import type { Config } from './config.ts';
+import { resourceClient } from './controller/client.ts';
+import { startHealthServer } from './controller/health.ts';
+import { createInformer, type Informer, waitForSync } from './controller/informer.ts';
+import { type ClusterConnection, loadClusterConfig } from './controller/kube-config.ts';
+import { acquireLeadership, type Leadership, type Lease } from './controller/leader.ts';
+import { createLog, type Log } from './controller/log.ts';
+import { createMetrics, type Metrics } from './controller/metrics.ts';
+import { LEASES } from './controller/resources.ts';
+import { createTransport, type Transport } from './controller/transport.ts';
+import { createModelController } from './reconcilers/model/index.ts';
+import { createTaskController, type TaskController } from './reconcilers/task/index.ts';
+import { version } from './version.ts';
+
+export interface ControllerArguments {
+  readonly config: Config;
+  readonly kubeconfig: string | undefined;
+  readonly context: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Everything the controller process is made of. */
+interface Parts {
+  readonly config: Config;
+  readonly connection: ClusterConnection;
+  readonly transport: Transport;
+  readonly models: Informer<ModelEntry>;
+  readonly tasks: TaskController;
+  readonly runModels: (lost: AbortSignal, signal: AbortSignal) => Promise<void>;
+  readonly identity: string;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Runs the controller until the signal aborts. Returns the exit code: 0 after a clean stop,
+ * 1 when the lease was lost, because another process may lead by now.
+ */
+export async function runControllerProcess(given: ControllerArguments): Promise<number> {
+  const log = createLog({
+    level: given.config.log.level,
+    ...(given.config.log.format ? { format: given.config.log.format } : {}),
+  });
+  const parts = await assemble(given, log);
+  const ready = { synced: false };
+  const health = await serveHealth(parts, ready);
+  const watching = new AbortController();
+  const informers = [parts.models, ...parts.tasks.informers];
+  const watches = informers.map((informer) => informer.run(watching.signal));
+  log.info('Started', {
+    version,
+    identity: parts.identity,
+    server: parts.connection.server,
+    namespaces: given.config.namespaces,
+  });
+  try {
+    await waitForSync(informers, given.signal);
+    ready.synced = true;
+    return await leadUntilStopped(parts, given.signal);
+  } catch (error) {
+    if (given.signal.aborted) return 0; // stopped before it ever led
+    throw error;
+  } finally {
+    watching.abort(new Error('stopping'));
+    await Promise.all(watches);
+    await health.close();
+    await parts.transport.close();
+    await log.flush();
+  }
+}
+
+async function assemble({ config, kubeconfig, context }: ControllerArguments, log: Log): Promise<Parts> {
+  const metrics = createMetrics();
+  const connection = await loadClusterConfig({ kubeconfig, context });
+  const transport = createTransport(connection, { log, metrics, userAgent: `analysis-operator/${version}` });
+  const identity = `${process.env['POD_NAME'] ?? hostname()}_${randomUUID().slice(0, 8)}`;
+  const relistMs = config.resyncSeconds * 1000;
+  const models = createInformer<ModelEntry>({
+    transport,
+    type: MODELS,
+    transform: parseModel,
+    relistMs,
+    log,
+    metrics,
+  });
+  const policy = {
+    allowTags: config.allowTags,
+    pendingDeadlineSeconds: config.pendingDeadlineSeconds,
+    maxDisruptions: config.maxDisruptions,
+    callbackEndpoints: [],
+  };
+  const tasks = createTaskController({
+    transport,
+    models,
+    namespaces: config.namespaces,
+    concurrency: config.concurrency,
+    relistMs,
+    progressIntervalMs: config.progress.enabled ? config.progress.intervalSeconds * 1000 : undefined,
+    settings: jobDefaults(config),
+    policy,
+    instance: identity,
+    log,
+    metrics,
+  });
+  const runModels = createModelController({ transport, models, policy, log, metrics });
+  return { config, connection, transport, models, tasks, runModels, identity, log, metrics };
+}
+
+function jobDefaults({ agent, imagePullPolicy, store, identity, priorityClasses }: Config) {
+  return {
+    agentImage: agent.image,
+    imagePullPolicy,
+    claimName: store.claimName,
+    ...identity,
+    priorityClasses,
+    operatorVersion: version,
+  };
+}
+
+/** Ready means: the caches are complete. A follower is ready too; it can take over at once. */
+function serveHealth({ config, metrics, transport }: Parts, ready: { synced: boolean }) {
+  const synced = () => {
+    if (!ready.synced) throw new Error('the caches are not complete yet');
+  };
+  const contact = () => {
+    const silentMs = performance.now() - transport.lastContactMs();
+    if (ready.synced && silentMs > 600_000)
+      throw new Error(`no answer from the API server for ${Math.round(silentMs / 1000)} s`);
+  };
+  return startHealthServer({
+    ...config.health,
+    readyz: { synced },
+    livez: { contact },
+    registry: metrics.registry,
+  });
+}
+
+const ALONE: Leadership = {
+  lost: new AbortController().signal,
+  isFresh: () => true,
+  release: () => Promise.resolve(),
+};
+
+async function leadUntilStopped(parts: Parts, signal: AbortSignal): Promise<number> {
+  const leadership = parts.config.leaderElection.enabled ? await acquire(parts, signal) : ALONE;
+  const stop = AbortSignal.any([signal, leadership.lost]);
+  await Promise.all([parts.tasks.run(leadership, stop), parts.runModels(leadership.lost, stop)]);
+  if (leadership.lost.aborted) {
+    parts.log.error('Leadership lost; exiting', { why: String(leadership.lost.reason) });
+    return 1;
+  }
+  await leadership.release();
+  parts.log.info('Stopped');
+  return 0;
+}
+
+function acquire(
+  { config, connection, transport, identity, log, metrics }: Parts,
+  signal: AbortSignal,
+): Promise<Leadership> {
+  const lease = config.leaderElection;
+  return acquireLeadership(
+    {
+      client: resourceClient<Lease>(transport, LEASES, { pool: 'lease' }),
+      namespace: lease.namespace ?? process.env['POD_NAMESPACE'] ?? connection.namespace,
+      name: lease.name,
+      identity,
+      leaseDurationMs: lease.leaseDurationSeconds * 1000,
+      renewDeadlineMs: lease.renewDeadlineSeconds * 1000,
+      retryPeriodMs: lease.retryPeriodSeconds * 1000,
+      log,
+      metrics,
+    },
+    signal,
+  );
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { version } from './version.ts';
+
+/** Exit code of a usage error, as getopt programs have it. */
+const USAGE = 2;
+
+type Done = (code: number) => void;
+
+/** Loaded one at a time: every task starts three agents, and none of them needs the controller's libraries. */
+const COMMANDS: Readonly<Record<string, (done: Done) => Promise<Command>>> = {
+  controller: async (done) => (await import('./cli/commands/controller.ts')).controllerCommand(done),
+  agent: async (done) => (await import('./cli/commands/agent.ts')).agentCommand(done),
+};
+
+async function main(argv: readonly string[]): Promise<number> {
+  let code = 0;
+  const done: Done = (result) => {
+    code = result;
+  };
+  const program = new Command('analysis-operator')
+    .description('Runs models over datasets on Kubernetes and reports the truth about how each run ended.')
+    .version(version)
+    .showHelpAfterError('(add --help for all options)')
+    .exitOverride();
+  program
+    .command('version')
+    .description('Print the version')
+    .action(() => console.log(version));
+  const wanted =
+    argv[2] !== undefined && Object.hasOwn(COMMANDS, argv[2]) ? [argv[2]] : Object.keys(COMMANDS);
+  for (const name of wanted) {
+    const command = await COMMANDS[name]?.(done);
+    if (command) program.addCommand(command.exitOverride());
+  }
+  try {
+    await program.parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+    console.error(error instanceof Error && error.name === 'ConfigError' ? error.message : error);
+    return 1;
+  }
+  return code;
+}
+
+process.exitCode = await main(process.argv);

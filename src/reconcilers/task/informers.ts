@@ -1,0 +1,129 @@
+import { LABEL, MANAGED_BY } from '../../api/keys.ts';
+import type { AnalysisTask } from '../../api/objects.ts';
+import { CLAIMS, JOBS, PODS, TASKS } from '../../api/resources.ts';
+import { createInformer, type Informer, type InformerOptions } from '../../controller/informer.ts';
+import type { KubeObject } from '../../controller/resources.ts';
+import { type JobView, jobView, type PodView, podView } from '../../jobs/views.ts';
+import type { Caches } from './observe.ts';
+import { type ModelEntry, parseTask } from '../../api/seen.ts';
+import { type ClaimView, claimView } from './claim.ts';
+
+/** One informer per watched namespace, or a single one for all of them. */
+type Scoped<T extends KubeObject> = readonly Informer<T>[];
+
+export interface TaskInformers {
+  readonly tasks: Scoped<AnalysisTask>;
+  readonly jobs: Scoped<JobView & KubeObject>;
+  readonly pods: Scoped<PodView & KubeObject>;
+  readonly claims: Scoped<ClaimView>;
+}
+
+export type InformerBase = Pick<
+  InformerOptions<KubeObject>,
+  'transport' | 'relistMs' | 'log' | 'metrics' | 'clock'
+>;
+
+const taskKeyOfJob = (job: JobView): string[] =>
+  job.taskName ? [`${job.metadata.namespace}/${job.taskName}`] : [];
+const some = (value: string | undefined): string[] => (value ? [value] : []);
+
+/**
+ * Finished work costs nothing: settled tasks are filtered out by the API server, and Jobs and pods are kept as lean
+ * views. The store's claim is watched by name, so that no task start needs a read.
+ */
+export function createTaskInformers(
+  base: InformerBase,
+  namespaces: readonly string[],
+  claimName: string,
+): TaskInformers {
+  const scopes = namespaces.length > 0 ? namespaces : [undefined];
+  const each = <T extends KubeObject>(options: Omit<InformerOptions<T>, 'transport'>): Scoped<T> =>
+    scopes.map((namespace) => createInformer<T>({ ...base, ...options, namespace }));
+  const managed = `${LABEL.managedBy}=${MANAGED_BY}`;
+  return {
+    tasks: each<AnalysisTask>({
+      type: TASKS,
+      fieldSelector: 'status.settled!=true',
+      transform: parseTask,
+      indexes: {
+        uid: (task) => [task.metadata.uid],
+        model: (task) => [task.spec.model],
+        namespace: (task) => [task.metadata.namespace],
+      },
+    }),
+    jobs: each<JobView>({
+      type: JOBS,
+      labelSelector: managed,
+      transform: jobView,
+      indexes: { owner: (job) => some(job.ownerUid), task: taskKeyOfJob },
+    }),
+    pods: each<PodView>({
+      type: PODS,
+      labelSelector: managed,
+      transform: podView,
+      indexes: { task: (pod) => some(pod.taskUid) },
+    }),
+    claims: each<ClaimView>({
+      type: CLAIMS,
+      fieldSelector: `metadata.name=${claimName}`,
+      transform: claimView,
+    }),
+  };
+}
+
+export function allOf(informers: TaskInformers): readonly Informer<never>[] {
+  const { tasks, jobs, pods, claims } = informers;
+  return [...tasks, ...jobs, ...pods, ...claims] as unknown as readonly Informer<never>[];
+}
+
+export function cachesOf(informers: TaskInformers, models: Informer<ModelEntry>, claimName: string): Caches {
+  const find = <T extends KubeObject>(scoped: Scoped<T>, key: string): T | undefined => {
+    for (const informer of scoped) {
+      const object = informer.get(key);
+      if (object) return object;
+    }
+    return undefined;
+  };
+  const by = <T extends KubeObject>(scoped: Scoped<T>, index: string, value: string): readonly T[] =>
+    scoped.flatMap((informer) => informer.byIndex(index, value));
+  return {
+    task: (key) => find(informers.tasks, key),
+    model: (name) => models.get(name)?.seen,
+    jobsOf: (uid) => by(informers.jobs, 'owner', uid),
+    podsOf: (uid) => by(informers.pods, 'task', uid),
+    jobsOfName: (key) => by(informers.jobs, 'task', key),
+    claim: (namespace) => find(informers.claims, `${namespace}/${claimName}`),
+  };
+}
+
+type Enqueue = (key: string, priority?: 'normal' | 'low') => void;
+
+/** Which keys a change of each kind brings back. Events only name keys; what happened is read from the caches. */
+export function connect(informers: TaskInformers, models: Informer<ModelEntry>, enqueue: Enqueue): void {
+  const keysBy = (index: string, value: string): string[] =>
+    informers.tasks
+      .flatMap((tasks) => tasks.byIndex(index, value))
+      .map((task) => `${task.metadata.namespace}/${task.metadata.name}`);
+  for (const tasks of informers.tasks) {
+    tasks.onChange((_type, task, _previous, source) =>
+      enqueue(`${task.metadata.namespace}/${task.metadata.name}`, source === 'list' ? 'low' : 'normal'),
+    );
+  }
+  for (const jobs of informers.jobs)
+    jobs.onChange((_type, job) => taskKeyOfJob(job).forEach((key) => enqueue(key)));
+  for (const pods of informers.pods) {
+    pods.onChange((_type, pod) =>
+      some(pod.taskUid)
+        .flatMap((uid) => keysBy('uid', uid))
+        .forEach((key) => enqueue(key)),
+    );
+  }
+  for (const claims of informers.claims) {
+    claims.onChange((_type, claim) =>
+      keysBy('namespace', claim.metadata.namespace ?? '').forEach((key) => enqueue(key, 'low')),
+    );
+  }
+  models.onChange((_type, model) =>
+    keysBy('model', model.metadata.name).forEach((key) => enqueue(key, 'low')),
+  );
+}

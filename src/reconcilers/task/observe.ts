@@ -1,0 +1,123 @@
+import { z } from 'zod';
+import { LABEL } from '../../api/keys.ts';
+import type { AnalysisTask } from '../../api/objects.ts';
+import { type JobView, jobVerdict, jobView, type PodView, podView } from '../../jobs/views.ts';
+import type { KubeObject } from '../../controller/resources.ts';
+import type { ResourceClient } from '../../controller/client.ts';
+import { truncate } from '../../lib/truncate.ts';
+import { type ModelSeen, parseTask } from '../../api/seen.ts';
+import { type ClaimView, storeProblem } from './claim.ts';
+import type { Observed } from './observed.ts';
+import type { ProgressBook } from './progress-book.ts';
+
+/** The informers' caches, by what a decision asks for. */
+export interface Caches {
+  task(key: string): AnalysisTask | undefined;
+  model(name: string): ModelSeen | undefined;
+  jobsOf(taskUid: string): readonly JobView[];
+  podsOf(taskUid: string): readonly PodView[];
+  /** Jobs whose owner has this namespace/name, for tasks that are no longer watched. */
+  jobsOfName(key: string): readonly JobView[];
+  claim(namespace: string): ClaimView | undefined;
+}
+
+export interface Clients {
+  readonly tasks: ResourceClient<KubeObject>;
+  readonly jobs: ResourceClient<KubeObject>;
+  readonly pods: ResourceClient<KubeObject>;
+  readonly events: ResourceClient<KubeObject>;
+}
+
+export interface ObserveDeps {
+  readonly caches: Caches;
+  readonly clients: Clients;
+  readonly progress: ProgressBook;
+  readonly now: () => Date;
+  readonly mayStart: () => boolean;
+  readonly settings: Pick<Observed, 'identity' | 'defaults' | 'policy'>;
+}
+
+/**
+ * Gathers what a decision may look at, from the caches. A settled task is no longer in the cache; it is read
+ * live only when one of its Jobs still runs, which then must go.
+ */
+export async function observe(
+  deps: ObserveDeps,
+  key: string,
+  signal: AbortSignal,
+): Promise<Observed | undefined> {
+  const task = deps.caches.task(key) ?? (await settledTask(deps, key, signal));
+  if (!task) return undefined;
+  const { uid, namespace } = task.metadata;
+  const { settings, caches } = deps;
+  return {
+    task,
+    model: caches.model(task.spec.model),
+    jobs: caches.jobsOf(uid),
+    pods: caches.podsOf(uid),
+    live: false,
+    storeProblem: storeProblem(caches.claim(namespace), settings.defaults.claimName, namespace),
+    creation: undefined,
+    progress: deps.progress.report(uid),
+    progressDue: deps.progress.isDue(uid),
+    ...settings,
+    mayStart: deps.mayStart(),
+    now: deps.now(),
+  };
+}
+
+async function settledTask(
+  deps: ObserveDeps,
+  key: string,
+  signal: AbortSignal,
+): Promise<AnalysisTask | undefined> {
+  const running = deps.caches.jobsOfName(key).some((job) => jobVerdict(job) === 'unfinished');
+  if (!running) return undefined;
+  const [namespace = '', name = ''] = key.split('/');
+  const raw = await deps.clients.tasks.get({ namespace, name }, { signal });
+  return raw && parseTask(raw);
+}
+
+/** The same world with Jobs and pods read from the API server now: only then absence is a fact. */
+export async function observeLive(deps: ObserveDeps, seen: Observed, signal: AbortSignal): Promise<Observed> {
+  const { namespace, uid } = seen.task.metadata;
+  const query = { namespace, labelSelector: `${LABEL.taskUid}=${uid}`, signal };
+  const [jobs, pods] = await Promise.all([deps.clients.jobs.list(query), deps.clients.pods.list(query)]);
+  return {
+    ...seen,
+    jobs: jobs.map(jobView).filter((job) => job.ownerUid === uid),
+    pods: pods.map(podView),
+    live: true,
+    mayStart: deps.mayStart(),
+    now: deps.now(),
+  };
+}
+
+const eventItem = z.object({
+  reason: z.string().optional(),
+  message: z.string().optional(),
+  lastTimestamp: z.string().nullish(),
+  eventTime: z.string().nullish(),
+});
+
+/** The same world with the reason for which the Job controller cannot create the pod, if it gave one. */
+export async function observeCreation(
+  deps: ObserveDeps,
+  seen: Observed,
+  signal: AbortSignal,
+): Promise<Observed> {
+  const { namespace } = seen.task.metadata;
+  const job = seen.jobs.find((j) => j.metadata.name === seen.task.status?.attempt?.jobName);
+  if (!job) return { ...seen, creation: { problem: undefined } };
+  const fieldSelector = `involvedObject.uid=${job.metadata.uid},reason=FailedCreate`;
+  const events = await deps.clients.events.list({ namespace, fieldSelector, signal });
+  const newest = events
+    .map((event) => eventItem.parse(event))
+    .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)));
+  const message = newest.at(-1)?.message;
+  return { ...seen, creation: { problem: message ? truncate(message, 400) : undefined } };
+}
+
+function timeOf(event: z.infer<typeof eventItem>): string {
+  return event.lastTimestamp ?? event.eventTime ?? '';
+}

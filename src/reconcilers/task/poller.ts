@@ -1,0 +1,81 @@
+import { Agent, request } from 'undici';
+import { CONTAINER, OBSERVE_PORT } from '../../api/keys.ts';
+import { progressReport, type ProgressReport } from '../../api/request.ts';
+import { type Clock, delay } from '../../controller/clock.ts';
+import type { Log } from '../../controller/log.ts';
+import { stateOf } from '../../jobs/outcome.ts';
+import type { PodView } from '../../jobs/views.ts';
+import type { ProgressBook } from './progress-book.ts';
+
+export interface PollerDeps {
+  /** Pods of all watched tasks, at the moment of the call. */
+  readonly pods: () => Iterable<PodView>;
+  readonly book: ProgressBook;
+  /** Called with the task's UID when its progress changed. */
+  readonly changed: (taskUid: string) => void;
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Port of observe; another one in tests. */
+  readonly port?: number;
+}
+
+const CONCURRENCY = 16;
+const ANSWER_MS = 2000;
+const MAX_ANSWER_BYTES = 4096;
+
+/** Asks every pod whose model runs how far it is, round after round, until the signal aborts. */
+export async function pollProgress(deps: PollerDeps, signal: AbortSignal): Promise<void> {
+  const agent = new Agent({
+    headersTimeout: ANSWER_MS,
+    bodyTimeout: ANSWER_MS,
+    connect: { timeout: ANSWER_MS },
+    connections: 1,
+  });
+  try {
+    while (!signal.aborted) {
+      await round(deps, agent, signal);
+      await delay(deps.clock, deps.intervalMs, signal).catch(() => undefined);
+    }
+  } finally {
+    await agent.destroy();
+  }
+}
+
+/** A fixed number of workers over one list: a round takes longer as tasks grow, the load does not. */
+async function round(deps: PollerDeps, agent: Agent, signal: AbortSignal): Promise<void> {
+  const waiting = [...deps.pods()].filter((pod) => pod.ip && stateOf(pod, CONTAINER.model)?.running);
+  const next = async (): Promise<void> => {
+    for (let pod = waiting.pop(); pod && !signal.aborted; pod = waiting.pop()) await ask(deps, agent, pod);
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, next));
+}
+
+async function ask(deps: PollerDeps, agent: Agent, pod: PodView): Promise<void> {
+  try {
+    const host = pod.ip?.includes(':') ? `[${pod.ip}]` : pod.ip;
+    const report = await read(agent, `http://${host}:${deps.port ?? OBSERVE_PORT}/progress`);
+    // The address may belong to another pod by now; the answer says whose progress it is.
+    if (report.podUID !== pod.metadata.uid || report.taskUID !== pod.taskUid) return;
+    if (deps.book.note(report)) deps.changed(report.taskUID);
+  } catch (error) {
+    deps.log.debug('No progress from pod', { pod: pod.metadata.name, error });
+  }
+}
+
+async function read(agent: Agent, url: string): Promise<ProgressReport> {
+  const { statusCode, body } = await request(url, {
+    dispatcher: agent,
+    signal: AbortSignal.timeout(ANSWER_MS),
+  });
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES)
+      throw new Error(`the answer of ${url} is longer than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`);
+  return progressReport.parse(JSON.parse(Buffer.concat(chunks).toString()));
+}

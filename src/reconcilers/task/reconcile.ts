@@ -1,0 +1,161 @@
+import type { IJob } from 'kubernetes-models/batch/v1';
+import { ANNOTATION } from '../../api/keys.ts';
+import { ApiError } from '../../controller/api-error.ts';
+import type { Unsaved } from '../../controller/client.ts';
+import type { Reconcile } from '../../controller/controller.ts';
+import type { EventRecorder } from '../../controller/events.ts';
+import {
+  type Adoption,
+  createExecutor,
+  type Executor,
+} from '../../controller/execute.ts';
+import type { Action } from '../../controller/plan.ts';
+import type { KubeObject } from '../../controller/resources.ts';
+import { type Report, TerminalError, WaitError } from '../../controller/settle.ts';
+import { writeStatus } from '../../controller/status-writer.ts';
+import { observe, observeCreation, type ObserveDeps, observeLive } from './observe.ts';
+import type { Observed } from './observed.ts';
+import { parseTask } from '../../api/seen.ts';
+import { planTask } from './plan.ts';
+import { reported } from './status.ts';
+import type { TaskPlan } from './task-plan.ts';
+import type { WrittenVersions } from './written.ts';
+
+export interface TaskReconcilerDeps extends ObserveDeps {
+  readonly events: EventRecorder;
+  readonly written: WrittenVersions;
+}
+
+/** A plan may ask for live reads, then for events; more rounds would mean that it does not settle. */
+const MAX_ROUNDS = 4;
+/** The watch brings the newer copy and the key with it; this is only the safety net. */
+const STALE_RECHECK_MS = 1000;
+
+/** Observe, decide, act, write the status, tell: one pass over one task. */
+export function taskReconciler(deps: TaskReconcilerDeps): Reconcile {
+  const jobs = createExecutor<KubeObject>({
+    client: deps.clients.jobs,
+    adopt: adoptable,
+    mayCreate: deps.mayStart,
+  });
+  const pods = createExecutor<KubeObject>({
+    client: deps.clients.pods,
+    adopt: () => 'foreign',
+    mayCreate: () => false,
+  });
+  return async (key, signal) => {
+    const first = await observe(deps, key, signal);
+    if (!first) return {};
+    if (deps.written.isStale(first.task)) return { requeueAfterMs: STALE_RECHECK_MS };
+    const { seen, plan } = await decide(deps, first, signal);
+    await carryOut({ ...deps, jobs, pods }, { seen, plan }, signal);
+    return { requeueAfterMs: plan.requeueAfterMs };
+  };
+}
+
+interface Decision {
+  readonly seen: Observed;
+  readonly plan: TaskPlan;
+}
+
+async function decide(deps: TaskReconcilerDeps, first: Observed, signal: AbortSignal): Promise<Decision> {
+  let seen = first;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const plan = planTask(seen);
+    if (!plan.needs) return { seen, plan };
+    seen =
+      plan.needs === 'live'
+        ? await observeLive(deps, seen, signal)
+        : await observeCreation(deps, seen, signal);
+  }
+  throw new Error(`The plan of ${first.task.metadata.name} asks for more reads than it can get`);
+}
+
+interface Hands extends TaskReconcilerDeps {
+  readonly jobs: Executor<KubeObject>;
+  readonly pods: Executor<KubeObject>;
+}
+
+/** Removals, then the one status write, then the Job that this write claimed, then the event. */
+async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSignal): Promise<void> {
+  const { namespace, uid } = seen.task.metadata;
+  const removal = (object: { name: string; uid: string }): Action<KubeObject> => ({
+    do: 'delete',
+    namespace,
+    ...object,
+  });
+  await deps.jobs.execute(plan.removeJobs.map(removal), { signal });
+  await deps.pods.execute(plan.removePods.map(removal), { signal });
+  if (plan.status !== seen.task.status) {
+    const now = await writeStatus<KubeObject & { status?: unknown }>(
+      deps.clients.tasks,
+      seen.task,
+      plan.status,
+      { signal },
+    );
+    deps.written.note(now);
+    deps.progress.written(uid);
+  }
+  if (plan.create) await createJob(deps.jobs, plan.create, signal);
+  if (plan.event) {
+    const { type, reason, message } = plan.event;
+    deps.events.record(seen.task, { type, reason, action: 'Reconcile', note: message });
+  }
+}
+
+/** The Job under our name is ours when it belongs to the same task and attempt; its template may differ. */
+function adoptable(existing: KubeObject, wanted: Unsaved<KubeObject>): Adoption {
+  const owner = (o: Unsaved<KubeObject>) => o.metadata.ownerReferences?.find((r) => r.controller)?.uid;
+  const attempt = (o: Unsaved<KubeObject>) => o.metadata.annotations?.[ANNOTATION.attempt];
+  return owner(existing) === owner(wanted) && attempt(existing) === attempt(wanted) ? 'ours' : 'foreign';
+}
+
+const REFUSED_RETRY_MS = 30_000;
+
+async function createJob(jobs: Executor<KubeObject>, job: IJob, signal: AbortSignal): Promise<void> {
+  const { name, namespace, labels, annotations, ownerReferences } = job.metadata ?? {};
+  if (!name || !namespace) throw new Error('A Job needs a name and a namespace');
+  const metadata = {
+    name,
+    namespace,
+    labels: labels ?? {},
+    annotations: annotations ?? {},
+    ownerReferences: ownerReferences ?? [],
+  };
+  try {
+    await jobs.execute([{ do: 'create', object: { ...job, metadata } }], { signal });
+  } catch (error) {
+    throw refusal(error);
+  }
+}
+
+/** Tells a refusal that time or an administrator can mend from one that cannot be mended by waiting. */
+function refusal(error: unknown): unknown {
+  if (!(error instanceof ApiError)) return error;
+  if (error.code === 422)
+    return new TerminalError('ConfigError', `The Job is not valid: ${error.message}`, { cause: error });
+  if (error.code !== 403) return error;
+  const reason = error.message.includes('exceeded quota') ? 'QuotaExceeded' : 'AdmissionDenied';
+  return new WaitError(reason, `The Job cannot be created: ${error.message}`, REFUSED_RETRY_MS, {
+    cause: error,
+  });
+}
+
+/** Shows a failure in the task's status, read live because the copy decided on may be our own last write but one. */
+export function reportFailure(
+  deps: TaskReconcilerDeps,
+): (key: string, report: Report, signal: AbortSignal) => Promise<void> {
+  return async (key, { reason, message }, signal) => {
+    const [namespace = '', name = ''] = key.split('/');
+    const raw = await deps.clients.tasks.get({ namespace, name }, { signal });
+    const seen =
+      raw &&
+      (await observe({ ...deps, caches: { ...deps.caches, task: () => parseTask(raw) } }, key, signal));
+    if (!seen || seen.task.status?.settled) return;
+    const phase = reason === 'ConfigError' ? 'Failed' : (seen.task.status?.phase ?? 'Pending');
+    const status = reported(seen, { phase, reason, message });
+    deps.written.note(
+      await writeStatus<KubeObject & { status?: unknown }>(deps.clients.tasks, seen.task, status, { signal }),
+    );
+  };
+}
