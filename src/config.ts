@@ -127,7 +127,7 @@ export function configKeys(): ConfigKey[] {
 function leaves(schema: z.ZodType, path: readonly string[]): ConfigKey[] {
   const inner = schema instanceof z.ZodPrefault ? schema.def.innerType : schema;
   if (inner instanceof z.ZodObject) {
-    return Object.entries(inner.shape).flatMap(([key, value]) => leaves(value as z.ZodType, [...path, key]));
+    return Object.entries<z.ZodType>(inner.shape).flatMap(([key, value]) => leaves(value, [...path, key]));
   }
   return [{ path, env: envName(path), schema }];
 }

@@ -1,4 +1,4 @@
-import { CONTAINER } from '../../api/keys.ts';
+import type { CONTAINER } from '../../api/keys.ts';
 import type { AgentReport } from '../../api/request.ts';
 import { modelSpec, type ModelSpecInput } from '../../api/model.ts';
 import type { AnalysisModel, AnalysisTask } from '../../api/objects.ts';

@@ -3,19 +3,27 @@ import { CORE_EVENTS, JOBS, PODS, TASKS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
 import { systemClock } from '../../controller/clock.ts';
 import { runController } from '../../controller/controller.ts';
-import { createEventRecorder } from '../../controller/events.ts';
+import { createEventRecorder, type EventRecorder } from '../../controller/events.ts';
 import type { Informer } from '../../controller/informer.ts';
 import type { Log } from '../../controller/log.ts';
 import type { Metrics } from '../../controller/metrics.ts';
+import { keyOf } from '../../controller/resources.ts';
 import { KeyedQueue } from '../../controller/queue.ts';
 import type { Transport } from '../../controller/transport.ts';
-import { expireTasks } from './expire.ts';
-import { allOf, cachesOf, connect, createTaskInformers } from './informers.ts';
+import { type ExpiryDeps, expireTasks } from './expire.ts';
+import {
+  allOf,
+  cachesOf,
+  connect,
+  createTaskInformers,
+  type RunningInformer,
+  type TaskInformers,
+} from './informers.ts';
 import type { Observed } from './observed.ts';
 import type { ModelEntry } from '../../api/seen.ts';
 import { pollProgress } from './poller.ts';
-import { createProgressBook } from './progress-book.ts';
-import { reportFailure, taskReconciler } from './reconcile.ts';
+import { createProgressBook, type ProgressBook } from './progress-book.ts';
+import { reportFailure, taskReconciler, type TaskReconcilerDeps } from './reconcile.ts';
 import { createWrittenVersions } from './written.ts';
 
 export interface TaskControllerOptions {
@@ -34,12 +42,15 @@ export interface TaskControllerOptions {
 }
 
 export interface TaskController {
-  readonly informers: readonly Informer<never>[];
+  readonly informers: readonly RunningInformer[];
   /** Works until `signal` aborts; call it only while leading. `isFresh` is asked right before a Job is created. */
-  run(
-    lead: { readonly isFresh: () => boolean; readonly lost: AbortSignal },
-    signal: AbortSignal,
-  ): Promise<void>;
+  run(leading: Leading, signal: AbortSignal): Promise<void>;
+}
+
+/** The lease, as far as starting work depends on it. */
+export interface Leading {
+  readonly isFresh: () => boolean;
+  readonly lost: AbortSignal;
 }
 
 /** Time between two looks at settled tasks for their ttl. */
@@ -47,87 +58,92 @@ const EXPIRY_MS = 60_000;
 
 /** Wires the task reconciler: watches, queue, workers, progress and expiry. */
 export function createTaskController(options: TaskControllerOptions): TaskController {
-  const { transport, models, namespaces, log, metrics, settings, policy } = options;
+  const { transport, models, log, metrics, settings } = options;
   const queue = new KeyedQueue({ metrics: metrics.queue('analysistask') });
-  const informers = createTaskInformers(
-    { transport, relistMs: options.relistMs, log, metrics },
-    namespaces,
-    settings.claimName,
-  );
+  const base = { transport, relistMs: options.relistMs, log, metrics };
+  const informers = createTaskInformers(base, options.namespaces, settings.claimName);
+  const book = createProgressBook(systemClock);
   connect(informers, models, (key, priority) => queue.add(key, priority));
-  const progress = createProgressBook(systemClock);
-  const keysOf = (uid: string) => informers.tasks.flatMap((tasks) => tasks.byIndex('uid', uid));
-  for (const tasks of informers.tasks)
-    tasks.onChange((type, task) => type === 'deleted' && progress.forget(task.metadata.uid));
-  const clients = {
-    tasks: resourceClient(transport, TASKS),
-    jobs: resourceClient(transport, JOBS),
-    pods: resourceClient(transport, PODS),
-    events: resourceClient(transport, CORE_EVENTS),
-  };
+  for (const tasks of informers.tasks) {
+    tasks.onChange((type, task) => type === 'deleted' && book.forget(task.metadata.uid));
+  }
   return {
     informers: allOf(informers),
-    async run({ isFresh, lost }, signal) {
-      const events = createEventRecorder({
-        transport,
-        controller: 'analysis.elsi.dev/task',
-        instance: options.instance,
-        log,
-        metrics,
-      });
-      const deps = {
-        caches: cachesOf(informers, models, settings.claimName),
-        clients,
-        progress,
-        now: () => systemClock.now(),
-        mayStart: isFresh,
-        settings: { identity: randomUUID(), defaults: settings, policy },
-        events,
-        written: createWrittenVersions(),
-      };
-      const changed = (uid: string) => {
-        for (const { metadata } of keysOf(uid)) queue.add(`${metadata.namespace}/${metadata.name}`);
-      };
-      const pods = () => informers.pods.flatMap((informer) => [...informer.values()]);
-      await Promise.all([
-        runController(
-          {
-            name: 'analysistask',
-            queue,
-            workers: options.concurrency,
-            reconcile: taskReconciler(deps),
-            report: reportFailure(deps),
-            fence: lost,
-            log,
-            metrics,
-          },
-          signal,
-        ),
-        options.progressIntervalMs === undefined
-          ? undefined
-          : pollProgress(
-              {
-                pods,
-                book: progress,
-                changed,
-                intervalMs: options.progressIntervalMs,
-                clock: systemClock,
-                log,
-              },
-              signal,
-            ),
-        expireTasks(
-          {
-            tasks: clients.tasks,
-            namespaces: namespaces.length > 0 ? namespaces : [undefined],
-            intervalMs: EXPIRY_MS,
-            clock: systemClock,
-            log,
-          },
-          signal,
-        ),
-      ]);
-      await events.stop(2000);
-    },
+    run: (leading, signal) => work({ options, queue, informers, book }, leading, signal),
   };
+}
+
+interface Wired {
+  readonly options: TaskControllerOptions;
+  readonly queue: KeyedQueue;
+  readonly informers: TaskInformers;
+  readonly book: ProgressBook;
+}
+
+async function work(wired: Wired, { isFresh, lost }: Leading, signal: AbortSignal): Promise<void> {
+  const { transport, instance, concurrency, log, metrics } = wired.options;
+  const events = createEventRecorder({
+    transport,
+    controller: 'analysis.elsi.dev/task',
+    instance,
+    log,
+    metrics,
+  });
+  const deps = dependencies(wired, isFresh, events);
+  const reconciling = runController(
+    {
+      name: 'analysistask',
+      queue: wired.queue,
+      workers: concurrency,
+      reconcile: taskReconciler(deps),
+      report: reportFailure(deps),
+      fence: lost,
+      log,
+      metrics,
+    },
+    signal,
+  );
+  await Promise.all([reconciling, polling(wired, signal), expiring(wired, deps.clients.tasks, signal)]);
+  await events.stop(2000);
+}
+
+function dependencies(
+  { options, informers, book }: Wired,
+  isFresh: () => boolean,
+  events: EventRecorder,
+): TaskReconcilerDeps {
+  const { transport, models, settings, policy } = options;
+  return {
+    caches: cachesOf(informers, models, settings.claimName),
+    clients: {
+      tasks: resourceClient(transport, TASKS),
+      jobs: resourceClient(transport, JOBS),
+      pods: resourceClient(transport, PODS),
+      events: resourceClient(transport, CORE_EVENTS),
+    },
+    progress: book,
+    now: () => systemClock.now(),
+    mayStart: isFresh,
+    settings: { identity: randomUUID(), defaults: settings, policy },
+    events,
+    written: createWrittenVersions(),
+  };
+}
+
+async function polling({ options, queue, informers, book }: Wired, signal: AbortSignal): Promise<void> {
+  const { progressIntervalMs: intervalMs, log } = options;
+  if (intervalMs === undefined) return;
+  const changed = (uid: string): void => {
+    for (const task of informers.tasks.flatMap((tasks) => tasks.byIndex('uid', uid))) queue.add(keyOf(task));
+  };
+  const pods = () => informers.pods.flatMap((informer) => [...informer.values()]);
+  await pollProgress({ pods, book, changed, intervalMs, clock: systemClock, log }, signal);
+}
+
+function expiring({ options }: Wired, tasks: ExpiryDeps['tasks'], signal: AbortSignal): Promise<void> {
+  const namespaces = options.namespaces.length > 0 ? options.namespaces : [undefined];
+  return expireTasks(
+    { tasks, namespaces, intervalMs: EXPIRY_MS, clock: systemClock, log: options.log },
+    signal,
+  );
 }

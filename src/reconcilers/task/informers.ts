@@ -2,7 +2,7 @@ import { LABEL, MANAGED_BY } from '../../api/keys.ts';
 import type { AnalysisTask } from '../../api/objects.ts';
 import { CLAIMS, JOBS, PODS, TASKS } from '../../api/resources.ts';
 import { createInformer, type Informer, type InformerOptions } from '../../controller/informer.ts';
-import type { KubeObject } from '../../controller/resources.ts';
+import { keyOf, type KubeObject } from '../../controller/resources.ts';
 import { type JobView, jobView, type PodView, podView } from '../../jobs/views.ts';
 import type { Caches } from './observe.ts';
 import { type ModelEntry, parseTask } from '../../api/seen.ts';
@@ -71,21 +71,26 @@ export function createTaskInformers(
   };
 }
 
-export function allOf(informers: TaskInformers): readonly Informer<never>[] {
-  const { tasks, jobs, pods, claims } = informers;
-  return [...tasks, ...jobs, ...pods, ...claims] as unknown as readonly Informer<never>[];
+/** What the process runs and waits for, whatever the kind. */
+export type RunningInformer = Pick<Informer<KubeObject>, 'synced' | 'run'>;
+
+export function allOf({ tasks, jobs, pods, claims }: TaskInformers): readonly RunningInformer[] {
+  return [...tasks, ...jobs, ...pods, ...claims];
+}
+
+function find<T extends KubeObject>(scoped: Scoped<T>, key: string): T | undefined {
+  for (const informer of scoped) {
+    const object = informer.get(key);
+    if (object) return object;
+  }
+  return undefined;
+}
+
+function by<T extends KubeObject>(scoped: Scoped<T>, index: string, value: string): readonly T[] {
+  return scoped.flatMap((informer) => informer.byIndex(index, value));
 }
 
 export function cachesOf(informers: TaskInformers, models: Informer<ModelEntry>, claimName: string): Caches {
-  const find = <T extends KubeObject>(scoped: Scoped<T>, key: string): T | undefined => {
-    for (const informer of scoped) {
-      const object = informer.get(key);
-      if (object) return object;
-    }
-    return undefined;
-  };
-  const by = <T extends KubeObject>(scoped: Scoped<T>, index: string, value: string): readonly T[] =>
-    scoped.flatMap((informer) => informer.byIndex(index, value));
   return {
     task: (key) => find(informers.tasks, key),
     model: (name) => models.get(name)?.seen,
@@ -101,12 +106,10 @@ type Enqueue = (key: string, priority?: 'normal' | 'low') => void;
 /** Which keys a change of each kind brings back. Events only name keys; what happened is read from the caches. */
 export function connect(informers: TaskInformers, models: Informer<ModelEntry>, enqueue: Enqueue): void {
   const keysBy = (index: string, value: string): string[] =>
-    informers.tasks
-      .flatMap((tasks) => tasks.byIndex(index, value))
-      .map((task) => `${task.metadata.namespace}/${task.metadata.name}`);
+    informers.tasks.flatMap((tasks) => tasks.byIndex(index, value)).map((task) => keyOf(task));
   for (const tasks of informers.tasks) {
     tasks.onChange((_type, task, _previous, source) =>
-      enqueue(`${task.metadata.namespace}/${task.metadata.name}`, source === 'list' ? 'low' : 'normal'),
+      enqueue(keyOf(task), source === 'list' ? 'low' : 'normal'),
     );
   }
   for (const jobs of informers.jobs)

@@ -4,11 +4,7 @@ import { ApiError } from '../../controller/api-error.ts';
 import type { Unsaved } from '../../controller/client.ts';
 import type { Reconcile } from '../../controller/controller.ts';
 import type { EventRecorder } from '../../controller/events.ts';
-import {
-  type Adoption,
-  createExecutor,
-  type Executor,
-} from '../../controller/execute.ts';
+import { type Adoption, createExecutor, type Executor } from '../../controller/execute.ts';
 import type { Action } from '../../controller/plan.ts';
 import type { KubeObject } from '../../controller/resources.ts';
 import { type Report, TerminalError, WaitError } from '../../controller/settle.ts';
@@ -105,9 +101,12 @@ async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSign
 
 /** The Job under our name is ours when it belongs to the same task and attempt; its template may differ. */
 function adoptable(existing: KubeObject, wanted: Unsaved<KubeObject>): Adoption {
-  const owner = (o: Unsaved<KubeObject>) => o.metadata.ownerReferences?.find((r) => r.controller)?.uid;
-  const attempt = (o: Unsaved<KubeObject>) => o.metadata.annotations?.[ANNOTATION.attempt];
-  return owner(existing) === owner(wanted) && attempt(existing) === attempt(wanted) ? 'ours' : 'foreign';
+  return provenance(existing) === provenance(wanted) ? 'ours' : 'foreign';
+}
+
+function provenance({ metadata }: Unsaved<KubeObject>): string {
+  const owner = metadata.ownerReferences?.find(({ controller }) => controller)?.uid;
+  return `${owner ?? 'nobody'}/${metadata.annotations?.[ANNOTATION.attempt] ?? ''}`;
 }
 
 const REFUSED_RETRY_MS = 30_000;

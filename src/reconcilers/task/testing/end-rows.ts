@@ -1,0 +1,232 @@
+import {
+  aJob,
+  aPod,
+  aTask,
+  claimed,
+  ended,
+  NOW,
+  reporting,
+  runningState,
+} from '../../../jobs/testing/fixtures.ts';
+import { complete, partial, running, type Rows, unrecorded, withStatus } from './rows.ts';
+import { seen } from './seen.ts';
+
+export const endRows: Rows = {
+  'succeeds with the published result': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('Complete')],
+      pods: [aPod({ publish: complete }, { phase: 'Succeeded' })],
+    }),
+    phase: 'Succeeded',
+    reason: 'Published',
+  },
+  'is PartiallySucceeded when units failed within the limit': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('Complete')],
+      pods: [aPod({ publish: partial }, { phase: 'Succeeded' })],
+    }),
+    phase: 'PartiallySucceeded',
+    reason: 'UnitsFailed',
+  },
+  'reads the pod again when a finished Job has a pod that looks alive': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('Complete')],
+      pods: [aPod({ model: runningState })],
+    }),
+    does: ['read live'],
+  },
+  'succeeds without a report when the pod of a complete Job is gone': {
+    given: seen({ task: withStatus(running), live: true, jobs: [aJob('Complete')] }),
+    phase: 'Succeeded',
+    message: /manifest\.json/,
+  },
+  'succeeds when an earlier attempt had already published': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('Failed')],
+      pods: [aPod({ prepare: reporting(42, {}) }, { phase: 'Failed' })],
+    }),
+    phase: 'Succeeded',
+  },
+
+  'never retries invalid input': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('Failed')],
+      pods: [
+        aPod(
+          { prepare: reporting(10, { category: 'InvalidInput', message: 'a.wav has 8000 Hz' }) },
+          { phase: 'Failed' },
+        ),
+      ],
+    }),
+    does: [],
+    phase: 'Failed',
+    reason: 'InvalidInput',
+    message: /8000 Hz/,
+  },
+  'retries a model error that is the first of two': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('Failed')],
+      pods: [aPod({ model: ended(3, { message: 'boom' }) }, { phase: 'Failed' })],
+    }),
+    phase: 'Pending',
+    reason: 'Retrying',
+    message: /ModelError.*exit code 3: boom/,
+  },
+  'fails with the second model error of two': {
+    given: seen({
+      task: withStatus({ ...running, failedAttempts: 1 }),
+      jobs: [aJob('Failed')],
+      pods: [aPod({ model: ended(3) }, { phase: 'Failed' })],
+    }),
+    phase: 'Failed',
+    reason: 'ModelError',
+    message: /2 attempts failed/,
+  },
+  'repeats a disrupted attempt for free': {
+    given: seen({
+      task: withStatus({ ...running, failedAttempts: 1 }),
+      jobs: [aJob('Failed')],
+      pods: [
+        aPod(
+          {},
+          {
+            phase: 'Failed',
+            conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'PreemptionByScheduler' }],
+          },
+        ),
+      ],
+    }),
+    phase: 'Pending',
+    reason: 'Retrying',
+    message: /Disrupted/,
+  },
+  'gives up after too many disruptions': {
+    given: seen({
+      task: withStatus({ ...running, disruptions: 10 }),
+      jobs: [aJob('Failed')],
+      pods: [aPod({}, { phase: 'Failed', reason: 'Evicted' })],
+    }),
+    phase: 'Failed',
+    reason: 'Disrupted',
+  },
+  'reads live before it believes that a Job is gone': {
+    given: seen({ task: withStatus(running) }),
+    does: ['read live'],
+  },
+  'repeats a Job that somebody deleted': {
+    given: seen({ task: withStatus(running), live: true }),
+    phase: 'Pending',
+    reason: 'Retrying',
+    message: /deleted from outside/,
+  },
+  'stops an orphaned pod before it repeats the attempt': {
+    given: seen({ task: withStatus(running), live: true, pods: [aPod({ model: runningState })] }),
+    does: ['delete pod'],
+    reason: 'Stopping',
+  },
+  'creates a claimed Job that never was created': {
+    given: seen({ task: withStatus(unrecorded()), live: true }),
+    does: ['claim and create'],
+    reason: 'Starting',
+  },
+  'gives the watch a moment to echo its own creation': {
+    given: seen({ task: withStatus(unrecorded(NOW)) }),
+    does: [],
+  },
+  'waits for the pause before the next attempt': {
+    given: seen({ task: withStatus(claimed({ nextAttemptAt: '2026-03-01T12:00:30Z' })) }),
+    does: [],
+  },
+  'reads live before a further attempt': {
+    given: seen({ task: withStatus(claimed({ nextAttemptAt: '2026-03-01T11:59:59Z' })) }),
+    does: ['read live'],
+  },
+  'starts attempt 2 after the pause': {
+    given: seen({
+      task: withStatus(claimed({ nextAttemptAt: '2026-03-01T11:59:59Z' })),
+      live: true,
+      jobs: [aJob('Failed')],
+    }),
+    does: ['claim and create'],
+    message: /Attempt 2/,
+  },
+
+  'cancels a task that never started without any read': {
+    given: seen({ task: aTask({ desired: 'Cancel' }) }),
+    does: [],
+    phase: 'Cancelled',
+  },
+  'deletes the Job of a cancelled task and waits': {
+    given: seen({
+      task: withStatus(running, { desired: 'Cancel' }),
+      jobs: [aJob()],
+      pods: [aPod({ model: runningState })],
+    }),
+    does: ['delete job night-1'],
+    phase: 'Running',
+    reason: 'Cancelling',
+  },
+  'is Cancelled once no pod is left': {
+    given: seen({ task: withStatus(running, { desired: 'Cancel' }), live: true }),
+    phase: 'Cancelled',
+    reason: 'Cancelled',
+  },
+  'lets a publish win that finished before the cancel': {
+    given: seen({
+      task: withStatus(running, { desired: 'Cancel' }),
+      jobs: [aJob('Complete')],
+      pods: [aPod({ publish: complete }, { phase: 'Succeeded' })],
+    }),
+    phase: 'Succeeded',
+  },
+  'is Suspended once no pod is left': {
+    given: seen({ task: withStatus(running, { desired: 'Suspend' }), live: true }),
+    phase: 'Pending',
+    reason: 'Suspended',
+  },
+  'resumes a suspended task as a new attempt': {
+    given: seen({
+      task: withStatus(claimed({ reason: 'Suspended', nextAttemptAt: '2026-03-01T11:59:59Z' })),
+      live: true,
+    }),
+    does: ['claim and create'],
+    message: /Attempt 2/,
+  },
+
+  'does nothing for a task that is being deleted': {
+    given: seen({
+      task: { ...aTask(), metadata: { ...aTask().metadata, deletionTimestamp: NOW.toISOString() } },
+    }),
+    does: [],
+  },
+  'never reruns a finished task whose Job is gone': {
+    given: seen({
+      task: withStatus(claimed({ phase: 'Succeeded', reason: 'Published', settled: true })),
+      live: true,
+    }),
+    does: [],
+    phase: 'Succeeded',
+  },
+  'reads live before it believes that a finished task still runs': {
+    given: seen({
+      task: withStatus(claimed({ phase: 'Failed', reason: 'ModelError', settled: true })),
+      jobs: [aJob()],
+    }),
+    does: ['read live'],
+  },
+  'removes a Job that a delayed request created for a finished task': {
+    given: seen({
+      task: withStatus(claimed({ phase: 'Failed', reason: 'ModelError', settled: true })),
+      live: true,
+      jobs: [aJob()],
+    }),
+    does: ['delete job night-1'],
+    phase: 'Failed',
+  },
+};

@@ -1,0 +1,118 @@
+import { aJob, aModel, aPod, claimed, ended, runningState } from '../../../jobs/testing/fixtures.ts';
+import { attemptOf, oldJob, running, type Rows, withStatus } from './rows.ts';
+import { seen } from './seen.ts';
+
+export const followRows: Rows = {
+  'keeps following a running Job whose model vanished': {
+    given: seen({
+      model: undefined,
+      task: withStatus(running),
+      jobs: [aJob()],
+      pods: [aPod({ model: runningState })],
+    }),
+    phase: 'Running',
+    reason: 'Running',
+  },
+  'keeps following a running Job whose model was replaced': {
+    given: seen({
+      model: { ok: true, model: aModel({}, 'other') },
+      task: withStatus(running),
+      jobs: [aJob()],
+      pods: [aPod({ model: runningState })],
+    }),
+    phase: 'Running',
+  },
+  'starts no further attempt for a model that was replaced': {
+    given: seen({
+      model: { ok: true, model: aModel({}, 'other') },
+      task: withStatus(claimed({ nextAttemptAt: '2026-03-01T11:59:50Z' })),
+    }),
+    does: [],
+    phase: 'Failed',
+    reason: 'ModelGone',
+  },
+
+  'records the Job on first sight': {
+    given: seen({ task: withStatus(claimed()), jobs: [aJob()] }),
+    phase: 'Pending',
+    reason: 'Starting',
+  },
+  'is Running once the model container runs': {
+    given: seen({ task: withStatus(claimed()), jobs: [aJob()], pods: [aPod({ model: runningState })] }),
+    phase: 'Running',
+    reason: 'Running',
+  },
+  'is Running/Publishing once the model ended': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob()],
+      pods: [aPod({ model: ended(0), publish: runningState })],
+    }),
+    phase: 'Running',
+    reason: 'Publishing',
+  },
+  'explains an unschedulable pod': {
+    given: seen({
+      task: withStatus(claimed()),
+      jobs: [aJob()],
+      pods: [
+        aPod(
+          {},
+          {
+            conditions: [
+              {
+                type: 'PodScheduled',
+                status: 'False',
+                message: '0/3 nodes are available: 3 Insufficient nvidia.com/gpu',
+              },
+            ],
+          },
+        ),
+      ],
+    }),
+    phase: 'Pending',
+    reason: 'Unschedulable',
+    message: /Insufficient nvidia/,
+  },
+  'explains an image that cannot be pulled': {
+    given: seen({
+      task: withStatus(claimed()),
+      jobs: [aJob()],
+      pods: [aPod({ model: { waiting: { reason: 'ImagePullBackOff', message: 'no such image' } } })],
+    }),
+    phase: 'Pending',
+    reason: 'ImagePull',
+    message: /no such image/,
+  },
+  'waits for a queue without a deadline': {
+    given: seen({
+      task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-01-01T00:00:00Z' } })),
+      jobs: [aJob('unfinished', { suspended: true })],
+    }),
+    phase: 'Pending',
+    reason: 'Queued',
+  },
+  'asks the events why no pod appears': {
+    given: seen({ task: withStatus(claimed()), jobs: [oldJob()] }),
+    does: ['read creation'],
+  },
+  'explains an exhausted quota': {
+    given: seen({
+      task: withStatus(claimed()),
+      jobs: [oldJob()],
+      creation: { problem: 'exceeded quota: gpus' },
+    }),
+    phase: 'Pending',
+    reason: 'QuotaExceeded',
+  },
+  'stops a pod that waited beyond the pending deadline': {
+    given: seen({
+      task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-02-01T00:00:00Z' } })),
+      jobs: [aJob()],
+      pods: [aPod({ model: { waiting: { reason: 'ErrImagePull', message: 'x' } } })],
+    }),
+    does: ['delete job night-1'],
+    phase: 'Pending',
+    reason: 'Stopping',
+  },
+};
