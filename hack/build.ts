@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { build } from 'esbuild';
@@ -36,7 +36,9 @@ export async function buildOperator(root: string = ROOT): Promise<BuildResult> {
 }
 
 async function bundle(root: string, outdir: string): Promise<void> {
+  const { version } = await packageManifest(root);
   await build({
+    define: { ANALYSIS_OPERATOR_VERSION: JSON.stringify(version) },
     entryPoints: { 'analysis-operator': join(root, 'src/main.ts') },
     outdir,
     bundle: true,
@@ -47,7 +49,6 @@ async function bundle(root: string, outdir: string): Promise<void> {
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunks/[name]-[hash]',
     banner: { js: BANNER },
-    define: { ANALYSIS_OPERATOR_VERSION: JSON.stringify(await versionOf(root)) },
     sourcemap: 'linked',
     sourcesContent: false,
     minifySyntax: true,
@@ -59,21 +60,19 @@ async function bundle(root: string, outdir: string): Promise<void> {
   });
 }
 
-async function versionOf(root: string): Promise<string> {
+async function packageManifest(root: string): Promise<z.output<typeof manifest>> {
   const content: unknown = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
-  return manifest.parse(content).version;
+  return manifest.parse(content);
 }
 
 // The image carries what a reader of the container needs to know about it, and nothing to install.
 async function writeManifest(root: string, outdir: string): Promise<void> {
-  const content: unknown = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
-  const { name, version, license } = manifest.parse(content);
-  await mkdir(outdir, { recursive: true });
+  const { name, version, license } = await packageManifest(root);
   await writeFile(
     join(outdir, 'package.json'),
     `${JSON.stringify({ name, version, license, type: 'module' }, null, 2)}\n`,
   );
-  await cp(join(root, 'LICENSE'), join(outdir, 'LICENSE'), { force: true }).catch(() => undefined);
+  await cp(join(root, 'LICENSE'), join(outdir, 'LICENSE'));
 }
 
 async function contentHash(directory: string): Promise<{ readonly hash: string; readonly files: number }> {

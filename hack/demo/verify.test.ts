@@ -72,6 +72,9 @@ describe('demoTasks', () => {
   });
 });
 
+const spoken = (text: string) =>
+  JSON.stringify({ duration: 1, segments: text === '' ? [] : [{ start: 0, end: 1, text, words: [] }] });
+
 describe('the readers of outputs', () => {
   it('know where a recording becomes a result', () => {
     assert.equal(outputFile('silero-vad-6-2-3', good), 'raw/adult-2/day-1/address.rttm');
@@ -85,8 +88,6 @@ describe('the readers of outputs', () => {
   });
 
   it('refuse a transcript without the word that is said', () => {
-    const spoken = (text: string) =>
-      JSON.stringify({ duration: 1, segments: text === '' ? [] : [{ start: 0, end: 1, text, words: [] }] });
     assert.equal(transcriptProblem(spoken('for your country'), good), undefined);
     assert.match(transcriptProblem(spoken('for your county'), good) ?? '', /"country"/);
     assert.match(transcriptProblem(spoken(''), good) ?? '', /no words/);

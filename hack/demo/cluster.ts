@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { z } from 'zod';
+import { cacheDir } from '../cluster/cache.ts';
+import { run } from '../cluster/exec.ts';
+import { chooseDriver, DRIVERS, parseOptions, type Driver } from '../cluster/options.ts';
+import { MODEL_IMAGES, type ImageSpec } from './images.ts';
+import type { VolumeSource } from './install.ts';
+import type { Access, Kube } from './kube.ts';
+import { CLAIM, OWNER } from './names.ts';
+import { hostStore, podStore, type Store } from './store.ts';
+
+/** The cluster of the demo, whatever drives it. */
+export type Cluster = {
+  readonly driver: Driver;
+  readonly access: Access;
+  /** Builds the images and puts them where the cluster's nodes find them. */
+  readonly provide: (images: readonly ImageSpec[]) => Promise<void>;
+  /** Makes the directory behind the shared volume, or names the StorageClass that makes one. */
+  readonly volume: () => Promise<VolumeSource>;
+  /** The demo's own access to the shared volume. */
+  readonly store: (kube: Kube) => Promise<Store>;
+};
+
+/** What `make demo-clean` must know about an earlier run. */
+const state = z.object({ driver: z.enum(DRIVERS), started: z.boolean() });
+export type DemoState = z.output<typeof state>;
+
+const stateFile = (): string => join(cacheDir(), 'demo', 'state.json');
+
+export async function readState(): Promise<DemoState | undefined> {
+  const text = await readFile(stateFile(), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : state.parse(JSON.parse(text));
+}
+
+async function writeState(value: DemoState): Promise<void> {
+  await mkdir(dirname(stateFile()), { recursive: true });
+  await writeFile(stateFile(), `${JSON.stringify(value)}\n`);
+}
+
+export async function forgetState(): Promise<void> {
+  await rm(stateFile(), { force: true });
+}
+
+/** Where the native cluster's node, which is this machine, keeps the shared volume. */
+export const NATIVE_STORE = '/var/lib/analysis-demo/store';
+/** The same inside the container that is kind's node. */
+const KIND_STORE = '/var/local/analysis-demo/store';
+
+/** Starts the cluster if there is none, or takes the running one. */
+export async function openCluster(write: (line: string) => void): Promise<Cluster> {
+  const options = parseOptions({});
+  const driver = await chooseDriver(options);
+  const kubeconfig = join(options.state, 'kubeconfig');
+  const earlier = await readState();
+  const running = driver === 'current' || existsSync(kubeconfig);
+  write(`    driver ${driver}${running ? ', using the cluster that is there' : ', starting a new cluster'}`);
+  // Written before the start, so that an interrupted first run is still cleaned up completely.
+  await writeState({ driver, started: (earlier?.driver === driver && earlier.started) || !running });
+  await clusterCommand(['up']);
+  const access = driver === 'current' ? { kubectl: 'kubectl' } : { kubectl: 'kubectl', kubeconfig };
+  return { driver, access, provide: provideImages, ...storeOf(driver, options.name) };
+}
+
+/** Runs a command of hack/cluster with its progress on this terminal. */
+export function clusterCommand(args: readonly string[]): Promise<void> {
+  const main = join(import.meta.dirname, '..', 'cluster', 'main.ts');
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve();
+      else
+        reject(
+          new Error(`hack/cluster/main.ts ${args.join(' ')} ended with code ${code ?? 'none'}: see above`),
+        );
+    });
+  });
+}
+
+async function provideImages(images: readonly ImageSpec[]): Promise<void> {
+  for (const { tag, dockerfile, context } of images) {
+    // oxlint-disable-next-line no-await-in-loop -- builds share the two cores and the layer cache
+    await clusterCommand(['image', 'build', tag, '--file', dockerfile, '--context', context]);
+  }
+  await clusterCommand(['image', 'load', ...images.map(({ tag }) => tag)]);
+}
+
+function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store'> {
+  const [helper] = MODEL_IMAGES;
+  const throughPod = (kube: Kube) => podStore(kube, helper?.tag ?? '', CLAIM);
+  switch (driver) {
+    case 'native':
+      return {
+        volume: async () => {
+          await mkdir(NATIVE_STORE, { recursive: true });
+          return { hostPath: NATIVE_STORE };
+        },
+        store: () => hostStore(NATIVE_STORE),
+      };
+    case 'kind':
+      return {
+        volume: async () => {
+          const make = `mkdir -p ${KIND_STORE} && chown ${OWNER}:${OWNER} ${KIND_STORE} && chmod 2775 ${KIND_STORE}`;
+          await run('docker', ['exec', `${name}-control-plane`, 'sh', '-c', make]);
+          return { hostPath: KIND_STORE };
+        },
+        store: throughPod,
+      };
+    case 'current':
+      return { volume: async () => ({ storageClass: requiredStorageClass() }), store: throughPod };
+  }
+}
+
+function requiredStorageClass(): string {
+  const given = process.env['DEMO_STORAGE_CLASS'];
+  if (given !== undefined && given !== '') return given;
+  throw new Error(
+    'the driver "current" needs DEMO_STORAGE_CLASS: the name of a StorageClass whose volumes are ReadWriteMany (kubectl get storageclass)',
+  );
+}
