@@ -21,7 +21,8 @@ export class WavError extends Error {
 }
 
 const EXTENSIBLE = 0xfffe;
-const UNKNOWN_SIZE = 0xffffffff;
+/** What programs write that cannot seek back to the header: ffmpeg (and RF64) the first, sox the second. */
+const UNKNOWN_SIZES: readonly number[] = [0xffffffff, 0x7ffff000];
 const MAX_CHUNKS = 256;
 const READ_AHEAD = 4096;
 
@@ -123,8 +124,7 @@ function finish(
   if (layout.format === undefined) throw new WavError('has a broken header: no fmt chunk before the audio');
   const { bytesPerSecond, ...format } = layout.format;
   const present = source.size - data.start;
-  // Recorders that stream do not know the size: all ones, or 0 with audio behind it.
-  const streamed = data.declared === UNKNOWN_SIZE || (data.declared === 0 && present > 0);
+  const streamed = UNKNOWN_SIZES.includes(data.declared) || (data.declared === 0 && present > 0);
   const declared = streamed ? (layout.data64 ?? present) : data.declared;
   if (present <= 0 || declared === 0) throw new WavError('has a header but no audio behind it');
   if (declared > present) {

@@ -1,0 +1,200 @@
+import { describe, it } from 'mocha';
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { aRequest } from './fixtures.ts';
+import type { RequestChanges } from './fixtures.ts';
+import { buildUnits, outputPath, planHash } from './plan.ts';
+import type { PlannedUnit } from './plan.ts';
+import type { CheckedInput } from './preflight.ts';
+
+const MOUNTS = { dataMount: '/data', outMount: '/out' };
+const ROOT = 'recordings/converted/standard';
+
+function input(path: string, changes: Partial<CheckedInput> = {}): CheckedInput {
+  return { path, size: 10, mtimeMs: 1, ino: 1, ...changes };
+}
+
+function planOf(paths: readonly (string | CheckedInput)[], changes: RequestChanges = {}): PlannedUnit[] {
+  const inputs = paths.map((path) => (typeof path === 'string' ? input(path) : path));
+  return buildUnits(aRequest(changes), inputs, MOUNTS);
+}
+
+function argvs(plan: readonly PlannedUnit[]): (readonly string[])[] {
+  return plan.map(({ argv }) => argv);
+}
+
+function promises(plan: readonly PlannedUnit[]): string[][] {
+  return plan.map(({ unit }) => unit.outputs.map(({ path }) => path));
+}
+
+describe('buildUnits()', () => {
+  it('makes one unit per file', () => {
+    const plan = planOf(['a.wav', 'c/b.wav'], {
+      command: ['run', '{input}', '{output}', '{outputDir}', '{inputDir}'],
+    });
+    assert.deepEqual(argvs(plan), [
+      ['run', `/data/${ROOT}/a.wav`, '/out/raw/a.rttm', '/out/raw', `/data/${ROOT}`],
+      ['run', `/data/${ROOT}/c/b.wav`, '/out/raw/c/b.rttm', '/out/raw/c', `/data/${ROOT}/c`],
+    ]);
+    assert.deepEqual(promises(plan), [['raw/a.rttm'], ['raw/c/b.rttm']]);
+  });
+
+  it('makes one unit per directory, with the outputs of each of its files', () => {
+    const plan = planOf(['a.wav', 'c/b.wav', 'c/d.wav'], {
+      per: 'Directory',
+      command: ['run', '{inputDir}', '{outputDir}', '--name={reldir}'],
+      outputs: [{ path: 'raw/{rel}.rttm' }, { path: 'raw/{reldir}/all.csv' }],
+    });
+    assert.deepEqual(argvs(plan), [
+      ['run', `/data/${ROOT}`, '/out/raw', '--name='],
+      ['run', `/data/${ROOT}/c`, '/out/raw/c', '--name=c'],
+    ]);
+    assert.deepEqual(promises(plan), [
+      ['raw/a.rttm', 'raw/all.csv'],
+      ['raw/c/b.rttm', 'raw/c/all.csv', 'raw/c/d.rttm'],
+    ]);
+    assert.deepEqual(
+      plan.map(({ unit }) => unit.name),
+      ['.', 'c'],
+    );
+  });
+
+  it('counts the recordings of a dataset, which may share an output', () => {
+    const plan = planOf(['a.wav', 'b.wav'], {
+      per: 'Dataset',
+      outputs: [{ path: '{rel}.rttm' }, { path: 'all.csv' }],
+    });
+    assert.deepEqual(promises(plan), [
+      ['a.rttm', 'all.csv'],
+      ['b.rttm', 'all.csv'],
+    ]);
+    assert.deepEqual(argvs(plan), [[], []]);
+  });
+
+  it('fills parameters', () => {
+    const plan = planOf(['a.wav'], { command: ['run', '--t={param.t}', '{rec}'], parameters: { t: '0.5' } });
+    assert.deepEqual(argvs(plan), [['run', '--t=0.5', 'a']]);
+  });
+
+  const refused: Record<
+    string,
+    readonly [input: string | CheckedInput, changes: RequestChanges, reason: RegExp]
+  > = {
+    'a file whose name would be an option': [
+      '-rf.wav',
+      { command: ['run', '{stem}'] },
+      /becomes "-rf".*rename the file/,
+    ],
+    'a file whose output would leave the outputs': [
+      '...wav',
+      {},
+      /becomes "raw\/\.\.\/x"|contains a "\.\." segment/,
+    ],
+    'a file whose output name is too long': [`${'x'.repeat(252)}.wav`, {}, /segment of 257 bytes/],
+    'a file that preflight refused': [input('a.wav', { problem: 'is empty' }), {}, /^is empty$/],
+  };
+  for (const [sentence, [file, changes, reason]] of Object.entries(refused)) {
+    it(`refuses ${sentence}, and only it`, () => {
+      const outputs = sentence.includes('leave') ? [{ path: 'raw/{stem}/x' }] : [{ path: 'raw/{stem}.rttm' }];
+      const [good, bad] = planOf(['good.wav', file], { outputs, ...changes });
+      assert.equal(good?.unit.state, 'run');
+      assert.equal(bad?.unit.state, 'refused');
+      assert.match(bad.unit.reason ?? '', reason);
+      assert.deepEqual(bad.argv, []);
+    });
+  }
+
+  it('names the bad file of a refused directory', () => {
+    const plan = planOf([input('c/a.wav', { problem: 'is empty' }), 'c/b.wav'], {
+      per: 'Directory',
+      command: ['run', '{inputDir}'],
+    });
+    assert.equal(plan[0]?.unit.reason, '"c/a.wav" is empty');
+  });
+
+  const conflicts: Record<string, readonly [paths: string[], changes: RequestChanges, message: RegExp]> = {
+    'two files that promise one output': [
+      ['c/a.wav', 'd/a.wav'],
+      { outputs: [{ path: 'raw/{stem}.rttm' }] },
+      /"c\/a.wav" and "d\/a.wav" would both write "raw\/a.rttm".*\{reldir\} or \{rel\}/,
+    ],
+    'two files that differ by extension only': [['a.wav', 'a.WAV'], {}, /would both write "raw\/a.rttm"/],
+    'an output that is also a directory': [
+      ['a.wav', 'a/b.wav'],
+      { outputs: [{ path: '{rel}' }] },
+      /"a" would also have to be a directory for "a\/b"/,
+    ],
+    "the operator's own file": [
+      ['manifest.wav'],
+      { outputs: [{ path: '{stem}.json' }] },
+      /written by the operator itself/,
+    ],
+  };
+  for (const [sentence, [paths, changes, message]] of Object.entries(conflicts)) {
+    it(`refuses ${sentence}`, () => {
+      assert.throws(() => planOf(paths, changes), {
+        name: 'AgentFailure',
+        category: 'InvalidInput',
+        message,
+      });
+    });
+  }
+
+  it('gives a unit the same key as long as nothing that its outputs depend on has changed', () => {
+    const key = (changes: RequestChanges, file: Partial<CheckedInput> = {}): string | undefined =>
+      planOf([input('a.wav', file)], changes)[0]?.unit.key;
+    const usual = key({});
+    assert.equal(key({ maxFailedUnits: 3, outputName: 'other', uid: 'task-2' }), usual);
+    assert.equal(key({}, { ino: 99, seconds: 3 }), usual);
+    const others = [
+      key({ parameters: { t: '1' } }),
+      key({ command: ['run', '{input}'] }),
+      key({ root: 'recordings/raw' }),
+      key({}, { size: 11 }),
+      key({}, { mtimeMs: 2 }),
+    ];
+    assert.equal(new Set([usual, ...others]).size, 6);
+  });
+
+  it('hashes the plan by what is in it', () => {
+    const hash = (paths: string[]): string =>
+      planHash(
+        aRequest(),
+        planOf(paths).map(({ unit }) => unit),
+      );
+    assert.equal(hash(['a.wav']), hash(['a.wav']));
+    assert.notEqual(hash(['a.wav']), hash(['a.wav', 'b.wav']));
+  });
+});
+
+describe('outputPath()', () => {
+  const cases: Record<string, readonly [template: string, reldir: string, path: string]> = {
+    'an empty directory at the start': ['{reldir}/x', '', 'x'],
+    'an empty directory within': ['raw/{reldir}/x', '', 'raw/x'],
+    'an empty directory as a part of a name': ['raw/{reldir}-x', '', 'raw/-x'],
+    'a directory': ['raw/{reldir}/x', 'a/b', 'raw/a/b/x'],
+  };
+  for (const [sentence, [template, reldir, path]] of Object.entries(cases)) {
+    it(`handles ${sentence}`, () => assert.equal(outputPath(template, { reldir }), path));
+  }
+
+  it('never leaves the outputs', () => {
+    const part = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 5 }),
+      fc.constantFrom('..', '.', '/', '../..', ''),
+    );
+    fc.assert(
+      fc.property(part, part, part, (reldir, stem, rel) => {
+        let path: string;
+        try {
+          path = outputPath('raw/{reldir}/{stem}/{rel}.rttm', { reldir, stem, rel });
+        } catch {
+          return;
+        }
+        const segments = path.split('/');
+        assert.equal(segments[0], 'raw');
+        assert.ok(segments.every((segment) => segment !== '' && segment !== '.' && segment !== '..'));
+      }),
+    );
+  });
+});
