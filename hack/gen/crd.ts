@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { API_VERSION, GROUP, VERSION } from '../../src/api/keys.ts';
 import { modelRootRules, modelSpec, modelStatus } from '../../src/api/model.ts';
+import type { rules } from '../../src/api/schema.ts';
 import { taskRootRules, taskSpec, taskStatus } from '../../src/api/task.ts';
 import { type SchemaNode, structural } from './structural.ts';
 
@@ -20,7 +21,7 @@ type KindSource = {
   readonly description: string;
   readonly spec: z.ZodType;
   readonly status: z.ZodType;
-  readonly rootRules: object;
+  readonly rootRules: ReturnType<typeof rules>;
   readonly columns: readonly Column[];
   readonly selectable: readonly string[];
 };
@@ -160,6 +161,11 @@ export function rootSchema(source: KindSource): object {
     },
     ...source.rootRules,
   };
+}
+
+/** The messages of the rules at the root of the object. */
+export function rootRules(source: KindSource): readonly string[] {
+  return source.rootRules['x-kubernetes-validations'].map(({ message }) => message);
 }
 
 /** The schemas of spec and status. */

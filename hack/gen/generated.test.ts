@@ -3,6 +3,7 @@ import { describe, it } from 'mocha';
 import { z } from 'zod';
 import { crdFiles } from './crd-files.ts';
 import { stale } from './files.ts';
+import { referenceFiles } from './reference.ts';
 import { structural } from './structural.ts';
 import { valuesSchemaFiles } from './values-schema.ts';
 
@@ -12,6 +13,9 @@ describe('generated files', () => {
   });
   it("are up to date: the chart's values schema (node hack/gen-values-schema.ts)", async () => {
     assert.deepEqual(await stale(valuesSchemaFiles()), []);
+  });
+  it('are up to date: the reference in docs/kinds (node hack/gen-docs.ts)', async () => {
+    assert.deepEqual(await stale(await referenceFiles()), []);
   });
   it('are reported by path when they are not', async () => {
     assert.deepEqual(await stale({ 'crds/analysistasks.yaml': 'old', 'no/such/file': '' }), [

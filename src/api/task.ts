@@ -96,7 +96,9 @@ export const taskSpec = z
       .max(63)
       .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/)
       .optional()
-      .describe('Name of an earlier task of which only the failed units are run again.'),
+      .describe(
+        'Reserved: an earlier task of which only the failed units run again. This version refuses tasks that set it.',
+      ),
     ttlSecondsAfterSettled: z
       .int()
       .min(0)
