@@ -42,7 +42,7 @@ const END_OF_DIRECTORY = Buffer.from([0x50, 0x4b, 5, 6]);
 const DEFLATED = 8;
 
 /** Content of one file of a zip archive (not Zip64). */
-export function extract(zip: Buffer, name: string): Buffer {
+function extract(zip: Buffer, name: string): Buffer {
   const end = zip.lastIndexOf(END_OF_DIRECTORY);
   if (end < 0) throw new Error('not a zip archive: no end of directory');
   let entry = zip.readUInt32LE(end + 16);

@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { z } from 'zod';
 import { crdFiles } from './crd-files.ts';
 import { stale } from './files.ts';
-import { referenceFiles } from './reference.ts';
+import { referenceFiles, withReference } from './reference.ts';
 import { structural } from './structural.ts';
 import { valuesSchemaFiles } from './values-schema.ts';
 
@@ -95,5 +95,21 @@ describe('structural()', () => {
       () => structural(print(z.object({ a: z.string(), b: z.string() })), 'spec'),
       /spec\.a: no description[^]*spec\.b: no description[^]*spec\.a: no maxLength[^]*spec\.b: no maxLength/,
     );
+  });
+});
+
+describe('withReference()', () => {
+  const begin = '<!-- generated:begin: hack/gen-docs.ts writes what follows, from src/api -->';
+  const page = `# Kind\n\nBy hand.\n\n${begin}\nold\n<!-- generated:end -->\nAlso by hand.\n`;
+
+  it('replaces what is between the markers, and nothing else', () => {
+    assert.equal(
+      withReference(page, 'new', 'kind.md'),
+      `# Kind\n\nBy hand.\n\n${begin}\n\nnew\n<!-- generated:end -->\nAlso by hand.\n`,
+    );
+  });
+
+  it('names the page that has no markers', () => {
+    assert.throws(() => withReference('# Kind\n', 'new', 'kind.md'), /kind\.md must contain the lines/);
   });
 });

@@ -8,14 +8,14 @@ import { taskSpec, taskStatus, type TaskSpecInput, type TaskStatus } from './tas
 type Metadata = NonNullable<IJob['metadata']>;
 
 /** An AnalysisTask as people write it: fields with a default may be left out. */
-export interface IAnalysisTask extends TypeMeta {
+interface IAnalysisTask extends TypeMeta {
   metadata: Metadata;
   spec: TaskSpecInput;
   status?: TaskStatus;
 }
 
 /** An AnalysisModel as people write it: fields with a default may be left out. */
-export interface IAnalysisModel extends TypeMeta {
+interface IAnalysisModel extends TypeMeta {
   metadata: Metadata;
   spec: ModelSpecInput;
   status?: ModelStatus;

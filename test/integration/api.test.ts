@@ -5,7 +5,7 @@ import { KINDS, rootSchema, sections } from '../../hack/gen/crd.ts';
 import { API_VERSION } from '../../src/api/keys.ts';
 import { failureOf, type Answer } from '../support/api.ts';
 import { type BoundRow, boundRows } from '../support/bounds.ts';
-import { controlPlane, expectOk, freshNamespace } from '../support/control-plane.ts';
+import { controlPlane, deleteAtEnd, expectOk, freshNamespace } from '../support/control-plane.ts';
 import { withValue } from '../support/mutate.ts';
 import { readSample, type Sample } from '../support/samples.ts';
 import { RULE_CASES, type RuleCase, steps } from './rules.ts';
@@ -39,6 +39,7 @@ async function store(kind: Kind, object: Sample): Promise<Sample> {
   models += 1;
   const name = `stored-${process.pid}-${models}`;
   const created = stored.parse(expectOk(await create(kind, withValue(object, ['metadata', 'name'], name))));
+  deleteAtEnd(`${collection(kind)}/${name}`);
   return stored.parse(expectOk(await put(kind, { ...created, status: object.status }, '/status')));
 }
 

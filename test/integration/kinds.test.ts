@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as fc from 'fast-check';
 import { before, describe, it } from 'mocha';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { ROOT } from '../../hack/gen/files.ts';
 import { API_VERSION } from '../../src/api/keys.ts';
 import { AnalysisModel, AnalysisTask } from '../../src/api/kinds.ts';
+import { modelSpec } from '../../src/api/model.ts';
+import { taskSpec } from '../../src/api/task.ts';
 import { failureOf } from '../support/api.ts';
 import { aModel, aTask } from '../support/builders.ts';
-import { controlPlane, expectOk, freshNamespace } from '../support/control-plane.ts';
+import { controlPlane, deleteAtEnd, expectOk, freshNamespace } from '../support/control-plane.ts';
 import { withValue } from '../support/mutate.ts';
 import { readSample } from '../support/samples.ts';
 
@@ -132,23 +135,20 @@ describe('what kubectl shows', () => {
     const name = `shown-${process.pid}`;
     const body = { ...sample, metadata: { name } };
     const created = object.parse(expectOk(await api.call('POST', MODELS, { body })));
-    try {
-      expectOk(
-        await api.call('PUT', `${MODELS}/${name}/status`, { body: { ...created, status: sample.status } }),
-      );
-      const { Age, ...columns } = await shown(`${MODELS}/${name}`);
-      assert.match(String(Age), /^\d+s$/);
-      assert.deepEqual(columns, {
-        Name: name,
-        Ready: 'True',
-        Reason: 'Valid',
-        Version: '1.0.0',
-        Per: 'File',
-        GPU: 1,
-      });
-    } finally {
-      await api.call('DELETE', `${MODELS}/${name}`);
-    }
+    deleteAtEnd(`${MODELS}/${name}`);
+    expectOk(
+      await api.call('PUT', `${MODELS}/${name}/status`, { body: { ...created, status: sample.status } }),
+    );
+    const { Age, ...columns } = await shown(`${MODELS}/${name}`);
+    assert.match(String(Age), /^\d+s$/);
+    assert.deepEqual(columns, {
+      Name: name,
+      Ready: 'True',
+      Reason: 'Valid',
+      Version: '1.0.0',
+      Per: 'File',
+      GPU: 1,
+    });
   });
 
   it('when it explains a field: our sentence', async () => {
@@ -177,7 +177,6 @@ describe('the API server', () => {
     const model = aModel({ name: 'defaults' });
     const answer = await controlPlane().api.call('POST', `${MODELS}${STRICT}`, { body: model });
     const { spec } = object.parse(expectOk(answer));
-    const { modelSpec } = await import('../../src/api/model.ts');
     assert.deepEqual(spec, modelSpec.parse(model.spec));
   });
 
@@ -206,6 +205,22 @@ describe('the API server', () => {
     assert.deepEqual(await named('spec.model=everything-1-0'), ['finds-done', 'finds-open']);
     assert.deepEqual(await named('spec.dataset.path=Lab 1/élan corpus'), ['finds-done', 'finds-open']);
     assert.deepEqual(await named('spec.dataset.path=other'), []);
+  });
+
+  it('and zod agree on every dataset path', async function () {
+    this.timeout(120_000);
+    const segment = fc.oneof(
+      fc.string({ maxLength: 6 }),
+      fc.string({ maxLength: 4, unit: 'grapheme' }),
+      fc.constantFrom('.', '..', '-', '-x', '.git', '', ' ', 'a.b', 'día', '\u007f', '\u0085', '\n'),
+    );
+    const path = fc.array(segment, { minLength: 1, maxLength: 4 }).map((segments) => segments.join('/'));
+    const agree = fc.asyncProperty(path, async (text) => {
+      const body = aTask({ name: 'path' }, { dataset: { path: text } });
+      const { status } = await controlPlane().api.call('POST', `${tasks()}${STRICT}`, { body });
+      assert.equal(status < 400, taskSpec.safeParse(body.spec).success, JSON.stringify(text));
+    });
+    await fc.assert(agree, { numRuns: 300 });
   });
 
   it('refuses the status of a stale copy', async () => {

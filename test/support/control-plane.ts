@@ -26,6 +26,7 @@ before('start a control plane', async function () {
 
 after('stop the control plane', async function () {
   this.timeout(60_000);
+  for (const path of leftovers) await running?.api.call('DELETE', path);
   await running?.api.close();
   await running?.stop();
 });
@@ -37,14 +38,25 @@ export function controlPlane(): ControlPlane {
   return running;
 }
 
+const leftovers: string[] = [];
+
+/** Removes the object at `path` when all tests are done: a cluster that was running before stays as it was. */
+export function deleteAtEnd(path: string): void {
+  leftovers.push(path);
+}
+
 let namespaces = 0;
 
 /** Creates a namespace that no other test uses. */
-export async function freshNamespace(prefix: string): Promise<string> {
+export async function freshNamespace(
+  prefix: string,
+  labels: Readonly<Record<string, string>> = {},
+): Promise<string> {
   namespaces += 1;
   const name = `${prefix}-${process.pid}-${namespaces}`;
-  const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+  const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
   expectOk(await controlPlane().api.call('POST', '/api/v1/namespaces', { body }));
+  deleteAtEnd(`/api/v1/namespaces/${name}`);
   return name;
 }
 

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { ROOT } from '../../hack/gen/files.ts';
+import { eventually } from './eventually.ts';
+
+/** A controller process of its own, so that tests can really kill it. */
+export interface Operator {
+  readonly healthUrl: string;
+  /** Lines of its log so far. */
+  log(): readonly string[];
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
+}
+
+export interface OperatorOptions {
+  readonly kubeconfig: string;
+  /** Watched namespaces; also the place of the Lease. */
+  readonly namespace: string;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+const START_MS = 20_000;
+let ports = 20_000 + (process.pid % 10_000);
+
+/** Starts the controller from its sources and waits until it is ready. */
+export async function startOperator({
+  kubeconfig,
+  namespace,
+  config = {},
+}: OperatorOptions): Promise<Operator> {
+  const port = ports++;
+  const file = join(await mkdtemp(join(tmpdir(), 'operator-')), 'config.yaml');
+  const base = {
+    store: { claimName: 'datasets' },
+    agent: { image: 'example.org/agent:test' },
+    namespaces: [namespace],
+    leaderElection: { namespace, leaseDurationSeconds: 3, renewDeadlineSeconds: 2, retryPeriodSeconds: 1 },
+    health: { port, host: '127.0.0.1' },
+    progress: { enabled: false },
+  };
+  await writeFile(file, stringify({ ...base, ...config }));
+  const args = [join(ROOT, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LOG_LEVEL: 'info' },
+  });
+  const lines: string[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => lines.push(chunk.toString()));
+  const healthUrl = `http://127.0.0.1:${port}`;
+  const operator = {
+    healthUrl,
+    log: () => lines.join('').split('\n'),
+    stop: (signal?: 'SIGTERM' | 'SIGKILL') => stop(child, signal),
+  };
+  await eventually('the operator is ready', () => isReady(child, operator), START_MS);
+  return operator;
+}
+
+async function isReady(child: ChildProcess, operator: Operator): Promise<true | undefined> {
+  if (child.exitCode !== null)
+    throw new Error(`the operator ended with code ${child.exitCode}:\n${operator.log().join('\n')}`);
+  const answer = await fetch(`${operator.healthUrl}/readyz`).catch(() => undefined);
+  return answer?.ok ? true : undefined;
+}
+
+async function stop(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const closed = once(child, 'close');
+  child.kill(signal);
+  const last = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  await closed;
+  clearTimeout(last);
+  return child.exitCode;
+}
