@@ -37,11 +37,15 @@ export async function callApi(server: string, pkiDir: string, call: ApiCall): Pr
       (incoming) => {
         const chunks: Buffer[] = [];
         incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
+        incoming.on('end', () =>
+          resolve({ status: incoming.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+        );
         incoming.on('error', reject);
       },
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer from ${server} within ${CALL_TIMEOUT_MS} ms`)));
+    outgoing.on('timeout', () =>
+      outgoing.destroy(new Error(`no answer from ${server} within ${CALL_TIMEOUT_MS} ms`)),
+    );
     outgoing.on('error', reject);
     outgoing.end(body);
   });

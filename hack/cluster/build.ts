@@ -2,7 +2,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheDir } from './cache.ts';
-import { COMPONENTS, GO_MODULES, buildArgs, componentKey, type Component, type ComponentName } from './components.ts';
+import {
+  COMPONENTS,
+  GO_MODULES,
+  buildArgs,
+  componentKey,
+  type Component,
+  type ComponentName,
+} from './components.ts';
 import { run } from './exec.ts';
 import type { Progress } from './progress.ts';
 
@@ -27,7 +34,9 @@ export async function ensureBinaries(names: readonly ComponentName[], progress: 
 
 /** Says which of the named components a build would still have to make. */
 export async function missingComponents(names: readonly ComponentName[]): Promise<readonly ComponentName[]> {
-  const keys = await Promise.all(names.map(async (name) => [name, await componentKey(COMPONENTS[name])] as const));
+  const keys = await Promise.all(
+    names.map(async (name) => [name, await componentKey(COMPONENTS[name])] as const),
+  );
   return keys.filter(([, key]) => !existsSync(join(binDir(), key))).map(([name]) => name);
 }
 

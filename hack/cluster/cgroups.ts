@@ -32,13 +32,20 @@ async function inherit(parent: string, child: string, file: string): Promise<voi
 
 async function enableControllers(hierarchy: string, folder: string): Promise<void> {
   const controllers = await readFile(join(hierarchy, 'cgroup.controllers'), 'utf8').catch(() => '');
-  const wanted = controllers.trim().split(/\s+/).filter((name) => name !== '').map((name) => `+${name}`);
+  const wanted = controllers
+    .trim()
+    .split(/\s+/)
+    .filter((name) => name !== '')
+    .map((name) => `+${name}`);
   if (wanted.length === 0) return;
-  for (const dir of [hierarchy, folder]) await writeFile(join(dir, 'cgroup.subtree_control'), wanted.join(' '));
+  for (const dir of [hierarchy, folder])
+    await writeFile(join(dir, 'cgroup.subtree_control'), wanted.join(' '));
 }
 
 async function podRoots(settings: Settings): Promise<readonly string[]> {
-  return (await hierarchies()).map((hierarchy) => join(hierarchy, cgroupRoot(settings), 'kubepods')).filter((dir) => existsSync(dir));
+  return (await hierarchies())
+    .map((hierarchy) => join(hierarchy, cgroupRoot(settings), 'kubepods'))
+    .filter((dir) => existsSync(dir));
 }
 
 /** All processes inside the pods' cgroups. */
@@ -59,12 +66,15 @@ export async function removeCgroups(settings: Settings): Promise<void> {
     for (const dir of (await subtree(root)).toReversed()) await rmdir(dir).catch(() => undefined);
   }
   if (cgroupRoot(settings) === '/') return;
-  for (const hierarchy of await hierarchies()) await rmdir(join(hierarchy, cgroupRoot(settings))).catch(() => undefined);
+  for (const hierarchy of await hierarchies())
+    await rmdir(join(hierarchy, cgroupRoot(settings))).catch(() => undefined);
 }
 
 // Parents before children.
 async function subtree(root: string): Promise<readonly string[]> {
   const entries = await readdir(root, { withFileTypes: true }).catch(() => []);
-  const below = await Promise.all(entries.filter((entry) => entry.isDirectory()).map((entry) => subtree(join(root, entry.name))));
+  const below = await Promise.all(
+    entries.filter((entry) => entry.isDirectory()).map((entry) => subtree(join(root, entry.name))),
+  );
   return [root, ...below.flat()];
 }

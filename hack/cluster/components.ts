@@ -108,7 +108,13 @@ export type ComponentName = keyof typeof COMPONENTS;
 export const CONTROL_PLANE_COMPONENTS = ['etcd', 'kubernetes'] as const satisfies readonly ComponentName[];
 
 /** What a cluster with a real node needs, quick builds first so that failures show early. */
-export const NODE_COMPONENTS = ['runc', 'cni', 'etcd', 'containerd', 'kubernetes'] as const satisfies readonly ComponentName[];
+export const NODE_COMPONENTS = [
+  'runc',
+  'cni',
+  'etcd',
+  'containerd',
+  'kubernetes',
+] as const satisfies readonly ComponentName[];
 
 /** The folder with the tool modules. */
 export const GO_MODULES = join(import.meta.dirname, 'go');
@@ -130,7 +136,10 @@ export function buildArgs(component: Component, out: string): readonly string[] 
 }
 
 /** Names the cache folder of a component: equal sources, flags and platform give an equal key. */
-export function cacheKey(component: Component, sources: { readonly mod: string; readonly sum: string }): string {
+export function cacheKey(
+  component: Component,
+  sources: { readonly mod: string; readonly sum: string },
+): string {
   const hash = createHash('sha256');
   const platform = `${process.platform}/${process.arch}`;
   hash.update(JSON.stringify([sources.mod, sources.sum, component.cgo, buildArgs(component, ''), platform]));

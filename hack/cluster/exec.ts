@@ -28,7 +28,11 @@ export class CommandError extends Error {
 }
 
 /** Runs a command to its end and returns its output whatever its code; rejects only when it cannot start. */
-export function tryRun(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+export function tryRun(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: options.cwd,
@@ -50,14 +54,22 @@ export function tryRun(command: string, args: readonly string[], options: RunOpt
 }
 
 /** Runs a command to its end and returns its stdout; a code other than 0 is a {@link CommandError}. */
-export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<string> {
   const result = await tryRun(command, args, options);
   if (result.code !== 0) throw new CommandError([command, ...args].join(' ').slice(0, 300), result);
   return result.stdout;
 }
 
 /** Runs a command and says whether it ended with code 0; a command that does not exist counts as no. */
-export async function succeeds(command: string, args: readonly string[], options: RunOptions = {}): Promise<boolean> {
+export async function succeeds(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<boolean> {
   const result = await tryRun(command, args, options).catch(() => undefined);
   return result?.code === 0;
 }

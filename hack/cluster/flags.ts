@@ -90,7 +90,11 @@ export function apiserverArgs(layout: ControlPlaneLayout, extra: Flags = {}): re
     'requestheader-extra-headers-prefix': 'X-Remote-Extra-',
     ...(layout.auditPolicyFile === undefined
       ? {}
-      : { 'audit-policy-file': layout.auditPolicyFile, 'audit-log-path': auditLogFile(layout.dir), 'audit-log-mode': 'batch' }),
+      : {
+          'audit-policy-file': layout.auditPolicyFile,
+          'audit-log-path': auditLogFile(layout.dir),
+          'audit-log-mode': 'batch',
+        }),
     ...extra,
   });
 }

@@ -21,7 +21,13 @@ export async function writeKubeconfig(file: string, options: KubeconfigOptions):
     'current-context': context,
     contexts: [{ name: context, context: { cluster: context, user: cert } }],
     clusters: [
-      { name: context, cluster: { server: options.server, 'certificate-authority-data': await base64(certFile(pkiDir, 'ca')) } },
+      {
+        name: context,
+        cluster: {
+          server: options.server,
+          'certificate-authority-data': await base64(certFile(pkiDir, 'ca')),
+        },
+      },
     ],
     users: [
       {

@@ -1,5 +1,6 @@
-import { readFile, readdir, rm, rmdir } from 'node:fs/promises';
+import { readFile, readdir, readlink, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BUILDAH_RUN } from './buildah.ts';
 import { podProcesses, removeCgroups } from './cgroups.ts';
 import { succeeds } from './exec.ts';
 import { tableOf } from './native.ts';
@@ -8,9 +9,18 @@ import { CHECKPOINT_FILE } from './node-status.ts';
 import { endAll, identify, type ProcessId } from './processes.ts';
 import type { Progress } from './progress.ts';
 import { DEFAULT_NAME, readSettings, type Settings } from './settings.ts';
+import { accepts } from './wait.ts';
 
 /** The order that hangs nowhere: who asks stops before who answers. */
-const STOP_ORDER = ['kwok', 'kubelet', 'kube-proxy', 'kube-scheduler', 'kube-controller-manager', 'kube-apiserver', 'etcd'] as const;
+const STOP_ORDER = [
+  'kwok',
+  'kubelet',
+  'kube-proxy',
+  'kube-scheduler',
+  'kube-controller-manager',
+  'kube-apiserver',
+  'etcd',
+] as const;
 
 /** Removes a native cluster without a trace: processes, containers, mounts, network, cgroups, files. The cache stays. */
 export async function nativeDown(dir: string, progress: Progress): Promise<void> {
@@ -45,8 +55,12 @@ async function shimsOf(dir: string): Promise<readonly ProcessId[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(
     pids.map(async (pid) => {
-      const [command = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-      return command.endsWith('containerd-shim-runc-v2') && args.includes(socket) ? identify(Number(pid)) : undefined;
+      const [command = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split(
+        '\0',
+      );
+      return command.endsWith('containerd-shim-runc-v2') && args.includes(socket)
+        ? identify(Number(pid))
+        : undefined;
     }),
   );
   return found.filter((id) => id !== undefined);
@@ -54,7 +68,8 @@ async function shimsOf(dir: string): Promise<readonly ProcessId[]> {
 
 /** Mount points below a directory from the text of `/proc/self/mountinfo`, innermost first. */
 export function mountsBelow(mountinfo: string, dir: string): readonly string[] {
-  const unescape = (path: string): string => path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  const unescape = (path: string): string =>
+    path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
   return mountinfo
     .split('\n')
     .map((line) => unescape(line.split(' ')[4] ?? ''))
@@ -69,19 +84,34 @@ async function unmountBelow(dir: string): Promise<void> {
     for (const mount of mounts) await succeeds('umount', ['--lazy', mount]);
   }
   const left = mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), dir);
-  if (left.length > 0) throw new Error(`${left.length} mounts below ${dir} cannot be unmounted, the first is ${left[0]}: nothing was deleted`);
+  if (left.length > 0)
+    throw new Error(
+      `${left.length} mounts below ${dir} cannot be unmounted, the first is ${left[0]}: nothing was deleted`,
+    );
 }
 
 // What kubelet and the shims keep outside the state directory, in folders that other programs may share.
 async function removeTraces(dir: string): Promise<void> {
   await rm(CHECKPOINT_FILE, { force: true });
-  for (const folder of ['/var/lib/kubelet/device-plugins', '/var/log/containers']) await removeOwn(folder, dir);
-  for (const folder of ['/var/lib/kubelet/device-plugins', '/var/lib/kubelet', '/var/log/containers', '/run/containerd/s', '/run/containerd']) {
+  await rm(BUILDAH_RUN, { recursive: true, force: true });
+  await removeLinks('/var/log/containers', dir);
+  const devices = '/var/lib/kubelet/device-plugins';
+  if (!(await accepts(join(devices, 'kubelet.sock'))))
+    await rm(join(devices, 'kubelet.sock'), { force: true });
+  for (const folder of [
+    devices,
+    '/var/lib/kubelet',
+    '/var/log/containers',
+    '/run/containerd/s',
+    '/run/containerd',
+  ]) {
     await rmdir(folder).catch(() => undefined);
   }
 }
 
-async function removeOwn(folder: string, dir: string): Promise<void> {
-  void dir;
-  for (const file of await readdir(folder).catch(() => [])) await succeeds('test', ['-e', join(folder, file)]);
+async function removeLinks(folder: string, dir: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const target = await readlink(join(folder, name)).catch(() => '');
+    if (target.startsWith(`${dir}/`)) await rm(join(folder, name), { force: true });
+  }
 }

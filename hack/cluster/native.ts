@@ -1,12 +1,18 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { callApi } from './api.ts';
 import { ensureBinaries, missingComponents, type Binaries } from './build.ts';
 import { NODE_COMPONENTS, type ComponentName } from './components.ts';
 import { ensureCredentials } from './credentials.ts';
-import { apiserverArgs, controllerManagerArgs, etcdArgs, schedulerArgs, type ControlPlaneLayout } from './flags.ts';
+import {
+  apiserverArgs,
+  controllerManagerArgs,
+  etcdArgs,
+  schedulerArgs,
+  type ControlPlaneLayout,
+} from './flags.ts';
 import { prepareCgroups } from './cgroups.ts';
 import { podResolver, setUpNetwork } from './network.ts';
 import {
@@ -60,6 +66,7 @@ export async function nativeUp(options: NativeOptions, progress: Progress): Prom
   const paths = nodePaths(options.dir);
   const building: Building = { options, settings, layout, paths, bin, table: tableOf(options.dir), progress };
   await writeConfiguration(building);
+  await linkTools(building);
   await startControlPlane(building);
   await startNode(building);
   await ensureNodeReady(serverOf(settings), paths.pki, settings);
@@ -67,7 +74,8 @@ export async function nativeUp(options: NativeOptions, progress: Progress): Prom
 }
 
 /** The address of the API server. */
-export const serverOf = (settings: Settings): string => `https://${settings.address}:${settings.ports.apiserver}`;
+export const serverOf = (settings: Settings): string =>
+  `https://${settings.address}:${settings.ports.apiserver}`;
 
 async function prepareBinaries(kwok: boolean, progress: Progress): Promise<Binaries> {
   const names: readonly ComponentName[] = [...NODE_COMPONENTS, ...(kwok ? (['kwok'] as const) : [])];
@@ -84,11 +92,23 @@ function layoutOf(dir: string, settings: Settings): ControlPlaneLayout {
 
 async function writeConfiguration({ settings, layout, paths, bin }: Building): Promise<void> {
   const nodeCerts: readonly CertRequest[] = [
-    { name: 'kubelet', ca: 'ca', commonName: `system:node:${settings.nodeName}`, groups: ['system:nodes'], sans: [`DNS:${settings.nodeName}`, `IP:${settings.address}`] },
+    {
+      name: 'kubelet',
+      ca: 'ca',
+      commonName: `system:node:${settings.nodeName}`,
+      groups: ['system:nodes'],
+      sans: [`DNS:${settings.nodeName}`, `IP:${settings.address}`],
+    },
     { name: 'kube-proxy', ca: 'ca', commonName: 'system:kube-proxy' },
   ];
-  await ensureCredentials(layout, { context: settings.name, extraCerts: nodeCerts, users: ['kubelet', 'kube-proxy'] });
-  await Promise.all([paths.cniConfigDir, paths.kubeletDir, paths.podLogs].map((dir) => mkdir(dir, { recursive: true })));
+  await ensureCredentials(layout, {
+    context: settings.name,
+    extraCerts: nodeCerts,
+    users: ['kubelet', 'kube-proxy'],
+  });
+  await Promise.all(
+    [paths.cniConfigDir, paths.kubeletDir, paths.podLogs].map((dir) => mkdir(dir, { recursive: true })),
+  );
   const cniDir = dirname(required(bin, 'bridge'));
   await writeFile(paths.containerdConfig, containerdToml(paths, { cniDir, runc: required(bin, 'runc') }));
   await writeFile(join(paths.cniConfigDir, '10-bridge.conflist'), cniConflist(paths, settings));
@@ -96,33 +116,67 @@ async function writeConfiguration({ settings, layout, paths, bin }: Building): P
   await chmod(paths.pki, 0o700);
 }
 
+// So that a shell needs one folder on its PATH, whatever the cache calls its own.
+async function linkTools({ options, bin }: Building): Promise<void> {
+  const folder = join(options.dir, 'bin');
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder);
+  for (const tool of ['kubectl', 'ctr']) await symlink(required(bin, tool), join(folder, tool));
+}
+
 async function startControlPlane(building: Building): Promise<void> {
   const { layout, settings, paths, progress } = building;
   const answers = async (path: string): Promise<boolean> =>
     (await callApi(serverOf(settings), paths.pki, { path })).status === 200;
   await start(building, { name: 'etcd', args: etcdArgs(layout) });
-  await waitFor('etcd answers', () => healthy(`http://127.0.0.1:${layout.ports.etcd}/health`), logHint(building, 'etcd'));
+  await waitFor(
+    'etcd answers',
+    () => healthy(`http://127.0.0.1:${layout.ports.etcd}/health`),
+    logHint(building, 'etcd'),
+  );
   await start(building, { name: 'kube-apiserver', args: apiserverArgs(layout) });
   await waitFor('the API server is ready', () => answers('/readyz'), logHint(building, 'kube-apiserver'));
   await start(building, { name: 'kube-controller-manager', args: controllerManagerArgs(layout) });
   await start(building, { name: 'kube-scheduler', args: schedulerArgs(layout) });
   const account = '/api/v1/namespaces/default/serviceaccounts/default';
-  await waitFor('the default service account exists', () => answers(account), logHint(building, 'kube-controller-manager'));
+  await waitFor(
+    'the default service account exists',
+    () => answers(account),
+    logHint(building, 'kube-controller-manager'),
+  );
   progress.say('control plane ready');
 }
 
 async function startNode(building: Building): Promise<void> {
   const { settings, paths, bin, options } = building;
-  const env = { PATH: [dirname(required(bin, 'containerd')), dirname(required(bin, 'runc')), process.env.PATH ?? ''].join(':') };
+  const env = {
+    PATH: [dirname(required(bin, 'containerd')), dirname(required(bin, 'runc')), process.env.PATH ?? ''].join(
+      ':',
+    ),
+  };
   await setUpNetwork(settings);
   await prepareCgroups(settings);
   await keepExtendedResources();
-  await start(building, { name: 'containerd', args: ['--config', paths.containerdConfig], env, configuration: await readFile(paths.containerdConfig, 'utf8') });
+  await start(building, {
+    name: 'containerd',
+    args: ['--config', paths.containerdConfig],
+    env,
+    configuration: await readFile(paths.containerdConfig, 'utf8'),
+  });
   await waitFor('containerd answers', () => accepts(paths.containerdSocket), logHint(building, 'containerd'));
-  await ensurePauseImage({ dir: options.dir, ctr: required(bin, 'ctr'), socket: paths.containerdSocket }, building.progress);
-  await start(building, { name: 'kubelet', args: kubeletArgs(paths, settings), env, configuration: await readFile(paths.kubeletConfig, 'utf8') });
+  await ensurePauseImage(
+    { dir: options.dir, ctr: required(bin, 'ctr'), socket: paths.containerdSocket },
+    building.progress,
+  );
+  await start(building, {
+    name: 'kubelet',
+    args: kubeletArgs(paths, settings),
+    env,
+    configuration: await readFile(paths.kubeletConfig, 'utf8'),
+  });
   // kube-proxy's table has a fixed name, so only one cluster of a machine can have service IPs inside pods.
-  if (settings.name === DEFAULT_NAME) await start(building, { name: 'kube-proxy', args: kubeProxyArgs(paths, settings) });
+  if (settings.name === DEFAULT_NAME)
+    await start(building, { name: 'kube-proxy', args: kubeProxyArgs(paths, settings) });
   else building.progress.say(`no kube-proxy: only the cluster named '${DEFAULT_NAME}' has service IPs`);
 }
 
@@ -130,7 +184,9 @@ async function startFakeNodes(building: Building): Promise<void> {
   const { settings, paths, options } = building;
   await start(building, kwokSpec(options.dir, settings));
   await addFakeNodes(serverOf(settings), paths.pki, { count: options.kwokNodes, gpus: options.kwokGpus });
-  building.progress.say(`${options.kwokNodes} fake nodes with ${options.kwokGpus} nvidia.com/gpu each (kwok)`);
+  building.progress.say(
+    `${options.kwokNodes} fake nodes with ${options.kwokGpus} nvidia.com/gpu each (kwok)`,
+  );
 }
 
 async function start(building: Building, spec: Omit<ProcessSpec, 'command'>): Promise<void> {
@@ -140,7 +196,8 @@ async function start(building: Building, spec: Omit<ProcessSpec, 'command'>): Pr
 
 function required(bin: Binaries, name: string): string {
   const path = bin[name];
-  if (path === undefined || !existsSync(path)) throw new Error(`the binary ${name} is missing in the cache: remove the cache folder and try again`);
+  if (path === undefined || !existsSync(path))
+    throw new Error(`the binary ${name} is missing in the cache: remove the cache folder and try again`);
   return path;
 }
 
@@ -152,10 +209,4 @@ const logHint = (building: Building, name: string): { readonly limitMs: number; 
 async function healthy(url: string): Promise<boolean> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(2000) });
   return answer.ok;
-}
-
-/** The tail of a process's log, for error reports. */
-export async function logTail(dir: string, name: string, lines = 10): Promise<string> {
-  const text = await readFile(join(dir, 'logs', `${name}.log`), 'utf8').catch(() => '');
-  return text.trimEnd().split('\n').slice(-lines).join('\n');
 }

@@ -30,13 +30,25 @@ export async function setUpNetwork(settings: Settings): Promise<void> {
 }
 
 /** Removes the bridge, the pods' links, all rules of the cluster, and puts forwarding back as it was. */
-export async function tearDownNetwork(settings: Settings, options: { readonly kubeProxy: boolean }): Promise<void> {
-  const tables = [['ip', tableOf(settings)], ...(options.kubeProxy ? [['ip', 'kube-proxy'], ['ip6', 'kube-proxy']] : [])];
+export async function tearDownNetwork(
+  settings: Settings,
+  options: { readonly kubeProxy: boolean },
+): Promise<void> {
+  const tables = [
+    ['ip', tableOf(settings)],
+    ...(options.kubeProxy
+      ? [
+          ['ip', 'kube-proxy'],
+          ['ip6', 'kube-proxy'],
+        ]
+      : []),
+  ];
   for (const [family = '', table = ''] of tables) await succeeds('nft', ['delete', 'table', family, table]);
   for (const link of await linksOf(settings.bridge)) await succeeds('ip', ['link', 'delete', link]);
   await succeeds('ip', ['link', 'delete', settings.bridge]);
   await forgetCniResults(settings.name);
-  if (existsSync(IP_FORWARD) && settings.ipForwardBefore !== '') await writeFile(IP_FORWARD, settings.ipForwardBefore);
+  if (existsSync(IP_FORWARD) && settings.ipForwardBefore !== '')
+    await writeFile(IP_FORWARD, settings.ipForwardBefore);
 }
 
 async function linksOf(bridge: string): Promise<readonly string[]> {
@@ -56,10 +68,18 @@ async function forgetCniResults(network: string): Promise<void> {
 }
 
 /** The resolver configuration for pods: the machine's, or systemd-resolved's upstream when that is a loopback stub. */
-export async function podResolver(): Promise<{ readonly file: string; readonly nameservers: readonly string[] }> {
+export async function podResolver(): Promise<{
+  readonly file: string;
+  readonly nameservers: readonly string[];
+}> {
   const upstream = '/run/systemd/resolve/resolv.conf';
   const own = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const file = /^nameserver\s+127\./m.test(own) && existsSync(upstream) ? upstream : '/etc/resolv.conf';
   const text = await readFile(file, 'utf8').catch(() => '');
-  return { file, nameservers: [...text.matchAll(/^nameserver\s+(\d+\.\d+\.\d+\.\d+)/gm)].map(([, ip = '']) => ip).slice(0, 3) };
+  return {
+    file,
+    nameservers: [...text.matchAll(/^nameserver\s+(\d+\.\d+\.\d+\.\d+)/gm)]
+      .map(([, ip = '']) => ip)
+      .slice(0, 3),
+  };
 }

@@ -35,7 +35,10 @@ export function nodePaths(dir: string): NodePaths {
 export const PAUSE_IMAGE = 'localhost/pause:dev';
 
 /** containerd's configuration: nothing outside the state directory except the shims' sockets. */
-export function containerdToml(paths: NodePaths, bin: { readonly cniDir: string; readonly runc: string }): string {
+export function containerdToml(
+  paths: NodePaths,
+  bin: { readonly cniDir: string; readonly runc: string },
+): string {
   const { dir } = paths;
   const text = (value: string): string => JSON.stringify(value);
   return `version = 3
@@ -84,7 +87,8 @@ export function cniConflist(paths: NodePaths, settings: Settings): string {
 }
 
 /** The cgroup that holds the pods' cgroups: the root for the default cluster, an own one for every other. */
-export const cgroupRoot = (settings: Settings): string => (settings.name === DEFAULT_NAME ? '/' : `/${settings.name}`);
+export const cgroupRoot = (settings: Settings): string =>
+  settings.name === DEFAULT_NAME ? '/' : `/${settings.name}`;
 
 /** Which name servers pods ask. */
 export type Resolver = { readonly file: string; readonly nameservers: readonly string[] };
@@ -97,7 +101,11 @@ export function kubeletYaml(paths: NodePaths, settings: Settings, resolver: Reso
     port: settings.ports.kubelet,
     healthzPort: settings.ports.kubeletHealth,
     containerRuntimeEndpoint: `unix://${paths.containerdSocket}`,
-    authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: certFile(paths.pki, 'ca') } },
+    authentication: {
+      anonymous: { enabled: false },
+      webhook: { enabled: true },
+      x509: { clientCAFile: certFile(paths.pki, 'ca') },
+    },
     authorization: { mode: 'Webhook' },
     tlsCertFile: certFile(paths.pki, 'kubelet'),
     tlsPrivateKeyFile: keyFile(paths.pki, 'kubelet'),

@@ -40,11 +40,19 @@ export async function ensureNodeReady(server: string, pkiDir: string, settings: 
       if (!offered) await patchGpus(server, pkiDir, { path, gpus: wanted });
       return offered && conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
     },
-    { limitMs: 60_000, everyMs: 200, hint: 'see logs/kubelet.log and logs/containerd.log in the state directory' },
+    {
+      limitMs: 60_000,
+      everyMs: 200,
+      hint: 'see logs/kubelet.log and logs/containerd.log in the state directory',
+    },
   );
 }
 
-async function patchGpus(server: string, pkiDir: string, wish: { readonly path: string; readonly gpus: string }): Promise<void> {
+async function patchGpus(
+  server: string,
+  pkiDir: string,
+  wish: { readonly path: string; readonly gpus: string },
+): Promise<void> {
   const resources = { 'nvidia.com/gpu': wish.gpus };
   await callApi(server, pkiDir, {
     method: 'PATCH',

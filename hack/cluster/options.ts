@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { z } from 'zod';
 import { succeeds } from './exec.ts';
@@ -12,7 +13,10 @@ export type Driver = (typeof DRIVERS)[number];
 const Count = z.coerce.number().int().min(0);
 const Options = z.object({
   driver: z.enum(DRIVERS).optional(),
-  name: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'a name is a DNS label of at most 40 characters').default(DEFAULT_NAME),
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,39}$/, 'a name is a DNS label of at most 40 characters')
+    .default(DEFAULT_NAME),
   state: z.string().optional(),
   context: z.string().optional(),
   gpus: Count.default(4),
@@ -50,7 +54,13 @@ export function parseOptions(flags: Readonly<Record<string, unknown>>, env: Env 
     const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
     throw new Error(`the options are wrong: ${problems.join('; ')}`);
   }
-  return { ...parsed.data, state: resolve(parsed.data.state ?? `/var/lib/${parsed.data.name}-cluster`) };
+  return { ...parsed.data, state: resolve(parsed.data.state ?? defaultState(parsed.data.name, env)) };
+}
+
+// Root keeps a cluster where services do, everybody else in the folder for a user's state.
+function defaultState(name: string, env: Env): string {
+  if (process.getuid?.() === 0) return `/var/lib/${name}-cluster`;
+  return join(env['XDG_STATE_HOME'] ?? join(homedir(), '.local/state'), `${name}-cluster`);
 }
 
 /** The driver that was asked for, else kind where Docker answers, else native (which needs root). */

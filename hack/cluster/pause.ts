@@ -45,7 +45,10 @@ async function buildPause(archive: string): Promise<void> {
     });
     const configName = `${createHash('sha256').update(config).digest('hex')}.json`;
     await writeFile(join(work, configName), config);
-    await writeFile(join(work, 'manifest.json'), JSON.stringify([{ Config: configName, RepoTags: [PAUSE_IMAGE], Layers: ['layer.tar'] }]));
+    await writeFile(
+      join(work, 'manifest.json'),
+      JSON.stringify([{ Config: configName, RepoTags: [PAUSE_IMAGE], Layers: ['layer.tar'] }]),
+    );
     await mkdir(dirname(archive), { recursive: true });
     const staged = `${archive}.${process.pid}`;
     await run('tar', ['-cf', staged, '-C', work, 'manifest.json', configName, 'layer.tar']);

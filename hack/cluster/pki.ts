@@ -25,8 +25,23 @@ export async function ensureCa(dir: string, name: string): Promise<void> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   if (await isValid(dir, { name, ca: name, commonName: name })) return;
   await newKey(keyFile(dir, name));
-  const args = ['req', '-x509', '-new', '-key', keyFile(dir, name), '-subj', `/CN=${name}`, '-days', String(DAYS * 10)];
-  const extensions = ['-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign,digitalSignature,cRLSign'];
+  const args = [
+    'req',
+    '-x509',
+    '-new',
+    '-key',
+    keyFile(dir, name),
+    '-subj',
+    `/CN=${name}`,
+    '-days',
+    String(DAYS * 10),
+  ];
+  const extensions = [
+    '-addext',
+    'basicConstraints=critical,CA:TRUE',
+    '-addext',
+    'keyUsage=critical,keyCertSign,digitalSignature,cRLSign',
+  ];
   await run('openssl', [...args, ...extensions, '-out', certFile(dir, name)]);
 }
 
@@ -37,7 +52,16 @@ export async function ensureCert(dir: string, request: CertRequest): Promise<voi
   const csr = join(dir, `${request.name}.csr`);
   const extensions = join(dir, `${request.name}.ext`);
   const groups = (request.groups ?? []).map((group) => `/O=${group}`).join('');
-  await run('openssl', ['req', '-new', '-key', keyFile(dir, request.name), '-subj', `${groups}/CN=${request.commonName}`, '-out', csr]);
+  await run('openssl', [
+    'req',
+    '-new',
+    '-key',
+    keyFile(dir, request.name),
+    '-subj',
+    `${groups}/CN=${request.commonName}`,
+    '-out',
+    csr,
+  ]);
   await writeFile(extensions, renderExtensions(request));
   const ca = ['-CA', certFile(dir, request.ca), '-CAkey', keyFile(dir, request.ca), '-CAcreateserial'];
   const args = ['x509', '-req', '-in', csr, ...ca, '-days', String(DAYS), '-extfile', extensions];

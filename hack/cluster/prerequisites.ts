@@ -43,34 +43,45 @@ export async function ensurePackages(needs: readonly Need[], progress: Progress)
   if (missing.length === 0) return;
   const list = [...new Set(missing)].join(' ');
   if (!(await succeeds('apt-get', ['--version']))) {
-    throw new Error(`these Debian packages (or what your system calls them) are missing: ${list}; install them and try again`);
+    throw new Error(
+      `these Debian packages (or what your system calls them) are missing: ${list}; install them and try again`,
+    );
   }
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   await progress.step(`installing with apt: ${list}`, async () => {
     const update = await tryRun('apt-get', ['update'], { env });
-    const install = await tryRun('apt-get', ['install', '-y', '--no-install-recommends', ...list.split(' ')], { env });
+    const install = await tryRun(
+      'apt-get',
+      ['install', '-y', '--no-install-recommends', ...list.split(' ')],
+      { env },
+    );
     if (install.code === 0) return;
     const why = `${update.stderr}\n${install.stderr}`.trim().split('\n').slice(-8).join('\n  ');
     throw new Error(`apt could not install ${list} (is the package mirror reachable?):\n  ${why}`);
   });
   for (const need of needs) {
-    if (!(await isThere(need))) throw new Error(`apt installed ${need.package}, but ${need.probe} is still missing`);
+    if (!(await isThere(need)))
+      throw new Error(`apt installed ${need.package}, but ${need.probe} is still missing`);
   }
 }
 
 async function isThere(need: Need): Promise<boolean> {
-  return need.probe.startsWith('/') ? existsSync(need.probe) : succeeds('sh', ['-c', `command -v ${need.probe}`]);
+  return need.probe.startsWith('/')
+    ? existsSync(need.probe)
+    : succeeds('sh', ['-c', `command -v ${need.probe}`]);
 }
 
 /** Fails unless Go can build the tool modules: 1.26, or 1.21 and later, which fetch it by themselves. */
 export async function requireGo(): Promise<void> {
   const result = await tryRun('go', ['env', 'GOVERSION', 'GOTOOLCHAIN', 'GOPROXY']).catch(() => undefined);
   const hint = 'install Go 1.26 or later (https://go.dev/dl)';
-  if (result === undefined || result.code !== 0) throw new Error(`building the cluster's binaries needs Go, and there is none: ${hint}`);
+  if (result === undefined || result.code !== 0)
+    throw new Error(`building the cluster's binaries needs Go, and there is none: ${hint}`);
   const [version = '', toolchain = '', proxy = ''] = result.stdout.split('\n');
   const problem = goProblem(version, toolchain);
   if (problem !== undefined) throw new Error(`${problem}: ${hint}`);
-  if (proxy === 'off') throw new Error('GOPROXY=off forbids to download the Go modules: unset it for the first build');
+  if (proxy === 'off')
+    throw new Error('GOPROXY=off forbids to download the Go modules: unset it for the first build');
 }
 
 /** What is wrong with a Go installation; undefined when it will do. */

@@ -139,7 +139,12 @@ export async function endAll(ids: readonly ProcessId[], graceMs: number): Promis
   if (await gone(ids, graceMs)) return;
   for (const id of ids) signal(id, 'SIGKILL');
   if (!(await gone(ids, 10_000))) {
-    throw new Error(`pids ${ids.filter((id) => isAlive(id)).map((id) => id.pid).join(', ')} survive SIGKILL: look for a hung mount`);
+    throw new Error(
+      `pids ${ids
+        .filter((id) => isAlive(id))
+        .map((id) => id.pid)
+        .join(', ')} survive SIGKILL: look for a hung mount`,
+    );
   }
 }
 

@@ -45,10 +45,15 @@ export async function readSettings(dir: string): Promise<Settings | undefined> {
 }
 
 /** Reads the settings of `dir` or chooses and stores new ones. */
-export async function ensureSettings(dir: string, wish: { readonly name: string; readonly gpus: number }): Promise<Settings> {
+export async function ensureSettings(
+  dir: string,
+  wish: { readonly name: string; readonly gpus: number },
+): Promise<Settings> {
   const stored = await readSettings(dir);
   if (stored !== undefined && stored.name !== wish.name) {
-    throw new Error(`${dir} holds the cluster '${stored.name}', not '${wish.name}': choose another --state or --name`);
+    throw new Error(
+      `${dir} holds the cluster '${stored.name}', not '${wish.name}': choose another --state or --name`,
+    );
   }
   const settings = stored === undefined ? await chooseSettings(wish) : { ...stored, gpus: wish.gpus };
   await mkdir(dir, { recursive: true, mode: 0o755 });
@@ -77,7 +82,14 @@ async function chooseSettings(wish: { readonly name: string; readonly gpus: numb
     kwok: await freePort(10_247),
   };
   const ipForwardBefore = (await readFile('/proc/sys/net/ipv4/ip_forward', 'utf8')).trim();
-  return { ...wish, nodeName: 'node-1', address: machineAddress(), ...networksOf(wish.name), ipForwardBefore, ports };
+  return {
+    ...wish,
+    nodeName: 'node-1',
+    address: machineAddress(),
+    ...networksOf(wish.name),
+    ipForwardBefore,
+    ports,
+  };
 }
 
 /** The machine's own IPv4 address; kubelet refuses loopback as a node's address. */
@@ -87,5 +99,7 @@ function machineAddress(): string {
     const own = addresses?.find(({ family, internal }) => family === 'IPv4' && !internal);
     if (own !== undefined && !virtual.test(device)) return own.address;
   }
-  throw new Error('this machine has no IPv4 address beside loopback: give one to an interface (ip addr add ...)');
+  throw new Error(
+    'this machine has no IPv4 address beside loopback: give one to an interface (ip addr add ...)',
+  );
 }

@@ -31,7 +31,9 @@ export function accepts(path: string): Promise<boolean> {
 
 /** A TCP port that is free now: the preferred one if possible, else one from the kernel. */
 export async function freePort(preferred = 0): Promise<number> {
-  return (await tryListen(preferred)) ?? (await tryListen(0)) ?? Promise.reject(new Error('no free TCP port'));
+  return (
+    (await tryListen(preferred)) ?? (await tryListen(0)) ?? Promise.reject(new Error('no free TCP port'))
+  );
 }
 
 function tryListen(port: number): Promise<number | undefined> {
