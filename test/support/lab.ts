@@ -16,7 +16,10 @@ export interface Lab {
   readonly namespace: string;
   /** Name of a model made for this lab. */
   model(name: string, spec?: Partial<ModelSpecInput>): Promise<string>;
+  /** A model without spec.run, written while the CRD's schema was loose. */
+  malformedModel(name: string): Promise<string>;
   deleteModel(name: string): Promise<void>;
+  createClaim(): Promise<void>;
   task(
     name: string,
     spec: Partial<TaskSpecInput> & { model: string },
@@ -53,6 +56,8 @@ export async function openLab(prefix: string, { withClaim = true } = {}): Promis
       expectOk(await api.call('POST', `${API}/analysismodels`, { body: modelObject(full, spec) }));
       return full;
     },
+    createClaim: () => createClaim(namespace),
+    malformedModel: (name) => malformedModel(`${name}-${namespace}`),
     async deleteModel(name) {
       expectOk(await api.call('DELETE', `${API}/analysismodels/${name}`));
     },
@@ -119,4 +124,37 @@ function modelObject(name: string, spec: Partial<ModelSpecInput>): object {
     nodeSelector: { 'analysis.elsi.dev/played-by': 'test' },
   };
   return { apiVersion: API_VERSION, kind: 'AnalysisModel', metadata: { name }, spec: { ...base, ...spec } };
+}
+
+const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/analysismodels.analysis.elsi.dev';
+const loose = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+const versions = z.looseObject({
+  spec: z.looseObject({ versions: z.array(z.looseObject({ schema: z.unknown() })) }),
+});
+
+/** Takes the schema away, creates the object and puts the schema back, as an upgrade from an older release would. */
+async function malformedModel(name: string): Promise<string> {
+  const { api } = controlPlane();
+  const crd = versions.parse(expectOk(await api.call('GET', CRD)));
+  const put = async (list: readonly unknown[]) => {
+    const body = { spec: { versions: list } };
+    expectOk(await api.call('PATCH', CRD, { body, contentType: 'application/merge-patch+json' }));
+  };
+  const strict = crd.spec.versions;
+  await put(strict.map((version) => ({ ...version, schema: { openAPIV3Schema: loose } })));
+  try {
+    const body = {
+      apiVersion: API_VERSION,
+      kind: 'AnalysisModel',
+      metadata: { name },
+      spec: { version: '0', outputs: [] },
+    };
+    await eventually('the loose schema is served', async () => {
+      const answer = await api.call('POST', `${API}/analysismodels`, { body });
+      return answer.status < 300 ? true : undefined;
+    });
+  } finally {
+    await put(strict);
+  }
+  return name;
 }

@@ -28,7 +28,7 @@ export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, ha
   return {
     status,
     ...noRemovals,
-    requeueAfterMs: hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
+    requeueAfterMs: Math.min(hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000, pendingLeftMs(seen, outcome)),
     ...warning(seen, outcome),
   };
 }
@@ -44,15 +44,17 @@ function ageOf(seen: Observed, job: JobView): number {
 }
 
 function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefined {
-  const claimedAt = seen.task.status?.attempt?.claimedAt;
-  if (!claimedAt || outcome.reason === 'Queued' || outcome.reason === 'Preparing') return undefined;
-  const seconds = pendingDeadline(seen);
-  if (seen.now.getTime() - Date.parse(claimedAt) < seconds * 1000) return undefined;
+  if (pendingLeftMs(seen, outcome) > 0) return undefined;
   const category: Category = outcome.stuck ?? 'Unschedulable';
-  return {
-    category,
-    message: `${outcome.message} (waited ${seconds} s, the pending deadline); ${treatment(category).hint}`,
-  };
+  const message = `${outcome.message} (waited ${pendingDeadline(seen)} s, the pending deadline); ${treatment(category).hint}`;
+  return { category, message };
+}
+
+/** A queue's own time and the agent's work do not count as waiting. */
+function pendingLeftMs(seen: Observed, { reason }: Is<'waiting'>): number {
+  const claimedAt = seen.task.status?.attempt?.claimedAt;
+  if (!claimedAt || reason === 'Queued' || reason === 'Preparing') return Number.POSITIVE_INFINITY;
+  return Date.parse(claimedAt) + pendingDeadline(seen) * 1000 - seen.now.getTime();
 }
 
 /** How often a running task is looked at without any event; progress arrives by its own poller. */
