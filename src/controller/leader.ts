@@ -180,7 +180,7 @@ function lead(settings: Settings, first: Held): Leadership {
   const fence = (): void => {
     if (stop.signal.aborted) return;
     const leftMs = renewDeadlineMs - ageMs();
-    if (leftMs <= 0) lose(`not renewed for ${renewDeadlineMs} ms`);
+    if (leftMs <= 0) lose(overdue(settings));
     else fenceTimer = clock.setTimeout(fence, leftMs);
   };
   let fenceTimer = clock.setTimeout(fence, renewDeadlineMs - ageMs());
@@ -201,11 +201,15 @@ function lead(settings: Settings, first: Held): Leadership {
   };
 }
 
+const overdue = ({ renewDeadlineMs }: Settings): string => `not renewed for ${renewDeadlineMs} ms`;
+
 /** Renews until `stop` aborts (rejects) or another holder is seen (resolves with a sentence). */
 async function keepRenewing(settings: Settings, term: Term, stop: AbortSignal): Promise<string> {
-  const { clock, retryPeriodMs, log, name } = settings;
+  const { clock, retryPeriodMs, renewDeadlineMs, log, name } = settings;
   for (let isSure = true; ; ) {
     await delay(clock, isSure ? retryPeriodMs : retryPeriodMs / 4, stop);
+    // A process that was stopped must not carry on as if nothing had been, even if the lease is still there.
+    if (clock.monotonicMs() - term.held.renewedMs >= renewDeadlineMs) return overdue(settings);
     try {
       const other = isSure ? undefined : await reread(settings, term, stop);
       if (other !== undefined) return `held by ${other}`;

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import {
+  ApiError,
+  isAlreadyExists,
+  isConflict,
+  isForbidden,
+  isGone,
+  isNotFound,
+  isUnauthorized,
+} from './api-error.ts';
+import { isUnknownOutcome, UnknownOutcomeError, UnreachableError } from './api-error.ts';
+import type { Credentials } from './kube-config.ts';
+import { createMetrics } from './metrics.ts';
+import type { Fault } from './testing/fake-api.ts';
+import { FakeApi } from './testing/fake-api.ts';
+import type { Method, RequestOptions, Transport } from './transport.ts';
+import { createTransport } from './transport.ts';
+
+const COLLECTION = '/api/v1/namespaces/lab/pods';
+const call = (method: Method, more: Partial<RequestOptions> = {}): RequestOptions => ({
+  method,
+  path: method === 'POST' ? COLLECTION : `${COLLECTION}/one`,
+  ...(method === 'GET' || method === 'DELETE'
+    ? {}
+    : { body: { metadata: { name: method === 'POST' ? 'two' : 'one' } } }),
+  timeoutMs: 3_000,
+  ...more,
+});
+
+describe('transport', () => {
+  let api: FakeApi;
+  let transport: Transport;
+  const metrics = createMetrics();
+  const open = (credentials?: (fresh: boolean) => Credentials): Transport =>
+    createTransport(api.connection(credentials), { random: () => 1, metrics, connections: 1 });
+
+  beforeEach(async () => {
+    api = await FakeApi.start();
+    api.store.create('pods', 'lab', { metadata: { name: 'one', uid: '', resourceVersion: '' } });
+    transport = open();
+  });
+  afterEach(async () => {
+    await transport.close();
+    await api.stop();
+  });
+
+  describe('repeats a call only when the server surely did nothing', () => {
+    const reply = (code: number, retryAfterSeconds?: number): Fault => ({
+      kind: 'reply',
+      code,
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
+    const failure = { api: ApiError, lost: UnknownOutcomeError, away: UnreachableError };
+    const cases: Record<
+      string,
+      { method: Method; fault: Fault; then: 'ok' | keyof typeof failure; sent: number }
+    > = {
+      'a read after 500': { method: 'GET', fault: reply(500), then: 'ok', sent: 2 },
+      'a read after 503': { method: 'GET', fault: reply(503), then: 'ok', sent: 2 },
+      'a read after 429': { method: 'GET', fault: reply(429), then: 'ok', sent: 2 },
+      'a read whose connection broke': {
+        method: 'GET',
+        fault: { kind: 'drop-request' },
+        then: 'ok',
+        sent: 2,
+      },
+      'a read whose answer was lost': {
+        method: 'GET',
+        fault: { kind: 'drop-response' },
+        then: 'ok',
+        sent: 2,
+      },
+      'a read answered with garbage': { method: 'GET', fault: { kind: 'garbage' }, then: 'ok', sent: 2 },
+      'a create after 429 with Retry-After': { method: 'POST', fault: reply(429, 0), then: 'ok', sent: 2 },
+      'a create after 503 with Retry-After': { method: 'POST', fault: reply(503, 0), then: 'ok', sent: 2 },
+      'no create after a bare 503': { method: 'POST', fault: reply(503), then: 'api', sent: 1 },
+      'no create after 500': { method: 'POST', fault: reply(500), then: 'api', sent: 1 },
+      'no create whose connection broke': {
+        method: 'POST',
+        fault: { kind: 'drop-request' },
+        then: 'lost',
+        sent: 1,
+      },
+      'no create whose answer was lost': {
+        method: 'POST',
+        fault: { kind: 'drop-response' },
+        then: 'lost',
+        sent: 1,
+      },
+      'no create answered with garbage': {
+        method: 'POST',
+        fault: { kind: 'garbage' },
+        then: 'lost',
+        sent: 1,
+      },
+      'no replace whose answer was lost': {
+        method: 'PUT',
+        fault: { kind: 'drop-response' },
+        then: 'lost',
+        sent: 1,
+      },
+      'no delete whose answer was lost': {
+        method: 'DELETE',
+        fault: { kind: 'drop-response' },
+        then: 'lost',
+        sent: 1,
+      },
+      'no patch whose answer was lost': {
+        method: 'PATCH',
+        fault: { kind: 'drop-response' },
+        then: 'lost',
+        sent: 1,
+      },
+      'no read after 403': { method: 'GET', fault: reply(403), then: 'api', sent: 1 },
+      'no write after 422': { method: 'PUT', fault: reply(422), then: 'api', sent: 1 },
+      'no read when Retry-After is beyond the deadline': {
+        method: 'GET',
+        fault: reply(429, 60),
+        then: 'api',
+        sent: 1,
+      },
+    };
+    for (const [name, { method, fault, then, sent }] of Object.entries(cases)) {
+      it(name, async () => {
+        api.fail(fault);
+        const outcome = transport.request(call(method));
+        if (then === 'ok') await outcome;
+        else await assert.rejects(outcome, (error) => error instanceof failure[then]);
+        assert.equal(api.requests.length, sent);
+      });
+    }
+  });
+
+  it('gives up a read after five tries', async () => {
+    api.fail({ kind: 'reply', code: 503 }, () => true, 100);
+    const quick = createTransport(api.connection(), { random: () => 4 });
+    await assert.rejects(quick.request(call('GET')), ApiError);
+    assert.equal(api.requests.length, 5);
+    await quick.close();
+  });
+
+  it('tells a write that never left from one that may have happened', async () => {
+    await api.stop();
+    await assert.rejects(transport.request(call('POST', { timeoutMs: 500 })), (error) => {
+      assert.ok(error instanceof UnreachableError);
+      assert.equal(isUnknownOutcome(error), false);
+      return true;
+    });
+    api = await FakeApi.start();
+  });
+
+  it('ends a stalled write at its deadline with an unknown outcome', async () => {
+    api.fail({ kind: 'stall' });
+    await assert.rejects(transport.request(call('PUT', { timeoutMs: 50 })), UnknownOutcomeError);
+  });
+
+  it("ends with the caller's reason when the caller aborts", async () => {
+    api.fail({ kind: 'stall' });
+    const stop = new AbortController();
+    const outcome = transport.request(call('GET', { signal: stop.signal }));
+    const reason = new Error('leadership lost');
+    setImmediate(() => stop.abort(reason));
+    await assert.rejects(outcome, reason);
+  });
+
+  it('reads the token again after a 401, once', async () => {
+    let reads = 0;
+    api.token = 'new';
+    await transport.close();
+    transport = open((fresh) => {
+      reads += fresh ? 1 : 0;
+      return { token: reads > 0 ? 'new' : 'old' };
+    });
+    await transport.request(call('POST'));
+    assert.deepEqual(
+      api.requests.map(({ token }) => token),
+      ['old', 'new'],
+    );
+    api.token = 'newest';
+    await assert.rejects(transport.request(call('GET')), isUnauthorized);
+    assert.equal(reads, 2);
+  });
+
+  it('opens new connections when the certificates change, and only then', async () => {
+    let ca = 'one';
+    let token = 'a';
+    await transport.close();
+    transport = open(() => ({ ca, token }));
+    for (token of ['a', 'b', 'c']) await transport.request(call('GET'));
+    assert.equal(api.sockets, 1);
+    ca = 'two';
+    await transport.request(call('GET'));
+    assert.equal(api.sockets, 2);
+  });
+
+  it('keeps leader election on a connection of its own', async () => {
+    await transport.request(call('GET'));
+    await transport.request(call('GET', { pool: 'lease' }));
+    const [first, second] = api.requests.map(({ socket }) => socket);
+    assert.notEqual(first, second);
+  });
+
+  it('refuses a body above the bound before sending it', async () => {
+    const outcome = transport.request(call('POST', { body: { blob: 'x'.repeat(4 * 2 ** 20) } }));
+    await assert.rejects(outcome, { name: 'BodyTooLargeError' });
+    assert.equal(api.requests.length, 0);
+  });
+
+  it('refuses an answer above the bound', async () => {
+    const small = createTransport(api.connection(), { maxResponseBytes: 10 });
+    await assert.rejects(small.request(call('GET')), { name: 'BodyTooLargeError' });
+    await small.close();
+  });
+
+  it('counts requests under bounded labels', async () => {
+    await transport.request(call('GET'));
+    const text = await metrics.registry.getSingleMetricAsString('rest_client_requests_total');
+    assert.match(text, /code="200",method="GET",host="127.0.0.1:\d+"/);
+  });
+});
+
+describe('ApiError', () => {
+  const api = (code: number, reason = ''): ApiError =>
+    new ApiError({ method: 'GET', path: '/x', code, reason });
+  const cases: Record<string, { guard: (error: unknown) => boolean; yes: ApiError; no: ApiError }> = {
+    'a conflict is not a taken name': {
+      guard: isConflict,
+      yes: api(409, 'Conflict'),
+      no: api(409, 'AlreadyExists'),
+    },
+    'a taken name is not a conflict': {
+      guard: isAlreadyExists,
+      yes: api(409, 'AlreadyExists'),
+      no: api(409, 'Conflict'),
+    },
+    'gone by code': { guard: isGone, yes: api(410), no: api(404) },
+    'gone by reason': { guard: isGone, yes: api(400, 'Expired'), no: api(400) },
+    'not found': { guard: isNotFound, yes: api(404), no: api(410) },
+    'forbidden is not unauthorized': { guard: isForbidden, yes: api(403), no: api(401) },
+  };
+  for (const [name, { guard, yes, no }] of Object.entries(cases)) {
+    it(name, () =>
+      assert.deepEqual([guard(yes), guard(no), guard(new Error('other'))], [true, false, false]),
+    );
+  }
+
+  it('carries causes, details and the page of a proxy', async () => {
+    const fake = await FakeApi.start();
+    const transport = createTransport(fake.connection());
+    fake.fail({ kind: 'reply', code: 400, text: '<html>Bad gateway</html>' });
+    await assert.rejects(transport.request(call('GET')), /answered 400: <html>Bad gateway/);
+    await transport.close();
+    await fake.stop();
+  });
+});
