@@ -6,7 +6,7 @@ import { succeeds, tryRun } from '../cluster/exec.ts';
 import { parseOptions } from '../cluster/options.ts';
 import { GROUP } from '../../src/api/keys.ts';
 import { helmPath } from '../helm.ts';
-import { clusterCommand, forgetState, NATIVE_STORE, readState } from './cluster.ts';
+import { accessTo, clusterCommand, forgetState, NATIVE_STORE, readState } from './cluster.ts';
 import { createKube, type Access } from './kube.ts';
 import { NAMESPACE, RELEASE, SYSTEM_NAMESPACE, VOLUME } from './names.ts';
 
@@ -23,8 +23,7 @@ export async function clean(write: (line: string) => void): Promise<void> {
     await clusterCommand(['down']);
   } else {
     const { state: directory } = parseOptions({});
-    const access = state.driver === 'current' ? {} : { kubeconfig: join(directory, 'kubeconfig') };
-    await removeObjects({ kubectl: 'kubectl', ...access }, write);
+    await removeObjects(await accessTo(state.driver, join(directory, 'kubeconfig')), write);
   }
   write('==> removing the dataset and what was published');
   if (state.driver === 'native') await rm(dirname(NATIVE_STORE), { recursive: true, force: true });

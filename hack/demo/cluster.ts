@@ -4,9 +4,12 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { z } from 'zod';
+import { ensureBinaries } from '../cluster/build.ts';
 import { cacheDir } from '../cluster/cache.ts';
 import { run } from '../cluster/exec.ts';
+import { buildImage, loadImage, type ImageTarget } from '../cluster/images.ts';
 import { chooseDriver, DRIVERS, parseOptions, type Driver } from '../cluster/options.ts';
+import { createProgress } from '../cluster/progress.ts';
 import { MODEL_IMAGES, type ImageSpec } from './images.ts';
 import type { VolumeSource } from './install.ts';
 import type { Access, Kube } from './kube.ts';
@@ -61,8 +64,21 @@ export async function openCluster(write: (line: string) => void): Promise<Cluste
   // Written before the start, so that an interrupted first run is still cleaned up completely.
   await writeState({ driver, started: (earlier?.driver === driver && earlier.started) || !running });
   await clusterCommand(['up']);
-  const access = driver === 'current' ? { kubectl: 'kubectl' } : { kubectl: 'kubectl', kubeconfig };
-  return { driver, access, provide: provideImages, ...storeOf(driver, options.name) };
+  const access = await accessTo(driver, kubeconfig);
+  return {
+    driver,
+    access,
+    provide: (images) => provideImages({ driver, name: options.name, state: options.state }, images),
+    ...storeOf(driver, options.name),
+  };
+}
+
+/** kubectl of the cluster's own version where hack/cluster built one. */
+export async function accessTo(driver: Driver, kubeconfig: string): Promise<Access> {
+  if (driver === 'current') return { kubectl: 'kubectl' };
+  if (driver === 'kind') return { kubectl: 'kubectl', kubeconfig };
+  const built = await ensureBinaries(['kubernetes'], createProgress());
+  return { kubectl: built['kubectl'] ?? 'kubectl', kubeconfig };
 }
 
 /** Runs a command of hack/cluster with its progress on this terminal. */
@@ -81,12 +97,27 @@ export function clusterCommand(args: readonly string[]): Promise<void> {
   });
 }
 
-async function provideImages(images: readonly ImageSpec[]): Promise<void> {
-  for (const { tag, dockerfile, context } of images) {
+async function provideImages(target: ImageTarget, images: readonly ImageSpec[]): Promise<void> {
+  const { driver } = target;
+  const progress = createProgress();
+  for (const { tag, dockerfile, context, offlineBase } of images) {
+    // Where nothing can be pulled, the base comes from hack/cluster.
+    const buildArgs: Record<string, string> = {};
+    if (driver === 'native' && offlineBase !== undefined) buildArgs['BASE'] = offlineBase;
     // oxlint-disable-next-line no-await-in-loop -- builds share the two cores and the layer cache
-    await clusterCommand(['image', 'build', tag, '--file', dockerfile, '--context', context]);
+    await buildImage({ tag, file: dockerfile, context, buildArgs }, driver, progress);
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    await (driver === 'current' ? loadIntoCurrent(tag) : loadImage(tag, target, progress));
   }
-  await clusterCommand(['image', 'load', ...images.map(({ tag }) => tag)]);
+}
+
+/** A cluster of somebody's own has its own way to take an image, such as `minikube image load`. */
+async function loadIntoCurrent(tag: string): Promise<void> {
+  const [command, ...args] = required(
+    'DEMO_IMAGE_LOAD',
+    'a command that brings a local image into the cluster, such as "minikube image load"',
+  ).split(' ');
+  await run(command ?? '', [...args, tag], { timeoutMs: 600_000 });
 }
 
 function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store'> {
@@ -111,14 +142,20 @@ function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store'
         store: throughPod,
       };
     case 'current':
-      return { volume: async () => ({ storageClass: requiredStorageClass() }), store: throughPod };
+      return {
+        volume: async () => ({
+          storageClass: required(
+            'DEMO_STORAGE_CLASS',
+            'a StorageClass whose volumes are ReadWriteMany (kubectl get storageclass)',
+          ),
+        }),
+        store: throughPod,
+      };
   }
 }
 
-function requiredStorageClass(): string {
-  const given = process.env['DEMO_STORAGE_CLASS'];
+function required(variable: string, what: string): string {
+  const given = process.env[variable];
   if (given !== undefined && given !== '') return given;
-  throw new Error(
-    'the driver "current" needs DEMO_STORAGE_CLASS: the name of a StorageClass whose volumes are ReadWriteMany (kubectl get storageclass)',
-  );
+  throw new Error(`the driver "current" needs ${variable}: ${what}`);
 }

@@ -1,10 +1,16 @@
 import { join } from 'node:path';
 import { buildOperator } from '../build.ts';
+import { NODE_BASE } from '../cluster/base-images.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** An image to build: tag, Dockerfile and build context. */
-export type ImageSpec = { readonly tag: string; readonly dockerfile: string; readonly context: string };
+/** An image to build. `offlineBase` replaces the base of the Dockerfile where nothing can be pulled. */
+export type ImageSpec = {
+  readonly tag: string;
+  readonly dockerfile: string;
+  readonly context: string;
+  readonly offlineBase?: string;
+};
 
 export const OPERATOR_REPOSITORY = 'localhost/analysis-operator';
 
@@ -31,5 +37,6 @@ export async function operatorImage(): Promise<ImageSpec & { readonly version: s
     version: hash,
     dockerfile: join(ROOT, 'images', 'operator', 'Dockerfile'),
     context: directory,
+    offlineBase: NODE_BASE,
   };
 }

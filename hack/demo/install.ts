@@ -74,6 +74,7 @@ export async function installChart(
     chart,
     '--namespace',
     SYSTEM_NAMESPACE,
+    '--take-ownership',
     '--wait',
     '--timeout',
     INSTALL_TIMEOUT,

@@ -6,8 +6,9 @@ const USAGE = `usage: node hack/demo/main.ts [clean]
 
 From nothing to finished analyses of real speech. 'clean' removes everything that the demo made.
 
-  ANALYSIS_CLUSTER       native, kind or current (kubectl's current context); default: kind where Docker answers, else native
-  DEMO_STORAGE_CLASS     with 'current': StorageClass that makes ReadWriteMany volumes
+  ANALYSIS_CLUSTER_DRIVER  native, kind or current (kubectl's current context); default: kind where Docker answers, else native
+  DEMO_STORAGE_CLASS       with current: a StorageClass that makes ReadWriteMany volumes
+  DEMO_IMAGE_LOAD          with current: a command that brings a local image into the cluster, such as "minikube image load"
 `;
 
 const write = (line: string): void => {

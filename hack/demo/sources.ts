@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheDir } from '../cluster/cache.ts';
 import { run, succeeds } from '../cluster/exec.ts';
-import { extract } from '../helm.ts';
 
 /** A package of a public registry that carries recordings of human speech. */
 export type Source = {
@@ -147,8 +146,8 @@ const OPENERS: Readonly<Record<Source['id'], Opener>> = {
       ['download', '--quiet', '--no-deps', '--dest', folder, 'pyannote.audio==4.0.7'],
       folder,
     );
-    const wheel = await readFile(join(folder, await onlyFile(folder, '.whl')));
-    return async (member) => extract(wheel, member);
+    await run('python3', ['-m', 'zipfile', '-e', await onlyFile(folder, '.whl'), '.'], { cwd: folder });
+    return (member) => readFile(join(folder, member));
   },
   npm: async (folder) => {
     await download('npm', ['pack', '--silent', '--ignore-scripts', 'nodejs-whisper@0.3.1'], folder);
