@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import type { ModelOutput } from '../api/model.ts';
 import { formatCheck } from './format.ts';
-import { openUntrusted } from './paths.ts';
+import { openUntrusted, statUntrusted } from './paths.ts';
+import type { OpenFile, UntrustedTree } from './paths.ts';
 import type { OutputRecord } from './records.ts';
 
 export type OutputRule = Pick<ModelOutput, 'format' | 'allowEmpty'>;
@@ -13,23 +13,27 @@ export type Inspection = { readonly record: OutputRecord } | { readonly problem:
 const BLOCK = 262144;
 
 /** Reads an output once: hashes it, checks its format and flushes it to the disk. */
-export async function inspectOutput(root: string, path: string, rule: OutputRule): Promise<Inspection> {
-  const handle = await openUntrusted(root, path);
-  if (handle === 'missing') return { problem: 'was not written' };
-  if (handle === 'notRegular') return { problem: 'is not a regular file (links are no results)' };
+export async function inspectOutput(
+  tree: UntrustedTree,
+  path: string,
+  rule: OutputRule,
+): Promise<Inspection> {
+  const file = await openUntrusted(tree, path);
+  if (file === 'missing') return { problem: 'was not written' };
+  if (file === 'notRegular') return { problem: 'is not a regular file (links are no results)' };
   try {
-    return await inspectOpen(handle, path, rule);
+    return await inspectOpen(file, path, rule);
   } finally {
-    await handle.close();
+    await file.handle.close();
   }
 }
 
-async function inspectOpen(handle: FileHandle, path: string, rule: OutputRule): Promise<Inspection> {
-  const before = await handle.stat();
+async function inspectOpen(file: OpenFile, path: string, rule: OutputRule): Promise<Inspection> {
+  const { handle, stats: before } = file;
   if (before.size === 0 && !rule.allowEmpty) return { problem: 'is empty' };
   const check = formatCheck(before.size === 0 ? 'Any' : rule.format);
   const hash = createHash('sha256');
-  const size = await readAll(handle, (chunk) => {
+  const size = await readAll(file, (chunk) => {
     hash.update(chunk);
     check.update(chunk);
   });
@@ -41,28 +45,25 @@ async function inspectOpen(handle: FileHandle, path: string, rule: OutputRule): 
   return { record: { path, size, sha256: hash.digest('hex'), ino, mtimeMs, ctimeMs } };
 }
 
-async function readAll(handle: FileHandle, use: (chunk: Buffer) => void): Promise<number> {
-  const buffer = Buffer.allocUnsafe(BLOCK);
+async function readAll({ handle, stats }: OpenFile, use: (chunk: Buffer) => void): Promise<number> {
+  // One byte more than the file holds tells its end, so a small file takes one read.
+  const buffer = Buffer.allocUnsafe(Math.min(stats.size + 1, BLOCK));
   let position = 0;
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- a file is read from front to back
-    const { bytesRead } = await handle.read(buffer, 0, BLOCK, position);
-    if (bytesRead === 0) return position;
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
     use(buffer.subarray(0, bytesRead));
     position += bytesRead;
+    if (bytesRead === 0 || position === stats.size) return position;
   }
 }
 
 /** Whether a file is still exactly what was recorded; a change time cannot be set back by the model. */
-export async function stillRecorded(root: string, record: OutputRecord): Promise<boolean> {
-  const handle = await openUntrusted(root, record.path);
-  if (handle === 'missing' || handle === 'notRegular') return false;
-  try {
-    const { size, ino, mtimeMs, ctimeMs } = await handle.stat();
-    return (
-      size === record.size && ino === record.ino && mtimeMs === record.mtimeMs && ctimeMs === record.ctimeMs
-    );
-  } finally {
-    await handle.close();
-  }
+export async function stillRecorded(tree: UntrustedTree, record: OutputRecord): Promise<boolean> {
+  const found = await statUntrusted(tree, record.path);
+  if (found === undefined || !found.isFile()) return false;
+  const { size, ino, mtimeMs, ctimeMs } = found;
+  return (
+    size === record.size && ino === record.ino && mtimeMs === record.mtimeMs && ctimeMs === record.ctimeMs
+  );
 }

@@ -52,7 +52,7 @@ async function manifestHead(
   ending: { readonly changed: readonly string[]; readonly finishedAt: Date },
 ): Promise<Record<string, unknown>> {
   const { request, plan, options, places } = publication;
-  const gpu = (await readUntrusted(places.staging.control, 'gpu', 512)).trim();
+  const gpu = (await readUntrusted({ root: places.staging.control }, 'gpu', 512)).trim();
   const { attempt, createdAt, ...task } = request.task;
   return {
     schema: 1,

@@ -8,14 +8,12 @@
 import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import { once } from 'node:events';
-import { lstat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest, ProgressReport } from '../api/request.ts';
 import type { AgentOptions } from './context.ts';
 import { AgentFailure, shown } from './failure.ts';
 import { inspectOutput } from './inspect.ts';
-import { insidePod, readUntrusted } from './paths.ts';
+import { insidePod, readUntrusted, statUntrusted } from './paths.ts';
 import type { Unit } from './plan.ts';
 import { readPlan } from './plan-file.ts';
 import { Progress } from './progress.ts';
@@ -110,7 +108,8 @@ async function lookForMarkers(watch: Watch, signal: AbortSignal): Promise<void> 
   for (let count = 0; count < PER_LOOK && !signal.aborted; count++) {
     const unit = watch.pending[watch.cursor];
     // oxlint-disable-next-line no-await-in-loop -- the loop ends units one after the other
-    const code = unit === undefined ? '' : await readUntrusted(watch.staging.control, `${unit.id}.exit`, 16);
+    const code =
+      unit === undefined ? '' : await readUntrusted({ root: watch.staging.control }, `${unit.id}.exit`, 16);
     if (unit === undefined || code === '') break;
     // oxlint-disable-next-line no-await-in-loop -- as above
     const record = code.trim() === '0' ? await recordOf(watch, unit) : undefined;
@@ -127,7 +126,8 @@ async function recordOf(watch: Watch, unit: Unit): Promise<UnitRecord | undefine
   for (const { path, spec } of unit.outputs) {
     const rule = watch.request.outputs[spec];
     // oxlint-disable-next-line no-await-in-loop -- a unit has few outputs
-    const inspection = rule === undefined ? undefined : await inspectOutput(watch.staging.out, path, rule);
+    const inspection =
+      rule === undefined ? undefined : await inspectOutput({ root: watch.staging.out }, path, rule);
     if (inspection === undefined || 'problem' in inspection) return undefined;
     outputs.push(inspection.record);
   }
@@ -148,7 +148,7 @@ async function lookForOutputs(watch: Watch): Promise<void> {
 async function allExist(watch: Watch, unit: Unit): Promise<boolean> {
   for (const { path, spec } of unit.outputs) {
     // oxlint-disable-next-line no-await-in-loop -- a unit has few outputs
-    const found = await lstat(join(watch.staging.out, path)).catch(() => undefined);
+    const found = await statUntrusted({ root: watch.staging.out }, path);
     if (found === undefined || !found.isFile()) return false;
     if (found.size === 0 && watch.request.outputs[spec]?.allowEmpty !== true) return false;
   }

@@ -147,10 +147,10 @@ describe('paths on a real file system', () => {
     const seen: Record<string, string> = {};
     for (const path of ['plain', 'link', 'directory/file', 'pipe', 'lab', 'nothing', 'plain/x']) {
       // oxlint-disable-next-line no-await-in-loop -- a table
-      const handle = await openUntrusted(out, path);
+      const handle = await openUntrusted({ root: out }, path);
       seen[path] = typeof handle === 'string' ? handle : 'open';
       // oxlint-disable-next-line no-await-in-loop -- a table
-      if (typeof handle !== 'string') await handle.close();
+      if (typeof handle !== 'string') await handle.handle.close();
     }
     assert.deepEqual(seen, {
       plain: 'open',
@@ -161,6 +161,6 @@ describe('paths on a real file system', () => {
       nothing: 'missing',
       'plain/x': 'missing',
     });
-    assert.equal(await readUntrusted(out, 'link', 10), '');
+    assert.equal(await readUntrusted({ root: out }, 'link', 10), '');
   });
 });

@@ -4,6 +4,7 @@
  *   real     after links are followed, the place must still lie inside the root it was asked for
  */
 import { constants } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { lstat, mkdir, open, realpath } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
@@ -122,19 +123,33 @@ export async function ensureStaging(paths: StagingPaths): Promise<void> {
   }
 }
 
+/** A tree that an untrusted process wrote. */
+export interface UntrustedTree {
+  /** Absolute, without links. */
+  readonly root: string;
+  /** Directories found to be real; kept only when nobody writes to the tree any more. */
+  readonly seen?: Set<string>;
+}
+
+export interface OpenFile {
+  readonly handle: FileHandle;
+  readonly stats: Stats;
+}
+
 /**
- * Opens a regular file that an untrusted process wrote below root: no link is followed in any segment, and a pipe or
- * device neither blocks nor passes. Returns why it cannot be used instead of throwing, except for storage errors.
+ * Opens a regular file of an untrusted tree: no link is followed in any segment, and a pipe or device neither blocks
+ * nor passes. What cannot be used is told apart, not thrown; errors of the storage are thrown.
  */
 export async function openUntrusted(
-  root: string,
+  tree: UntrustedTree,
   path: string,
-): Promise<FileHandle | 'missing' | 'notRegular'> {
-  const full = join(root, path);
+): Promise<OpenFile | 'missing' | 'notRegular'> {
+  const full = join(tree.root, path);
   try {
-    if ((await realpath(dirname(full))) !== dirname(full)) return 'notRegular';
+    if (!(await hasRealParent(tree, full))) return 'notRegular';
     const handle = await open(full, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    if ((await handle.stat()).isFile()) return handle;
+    const stats = await handle.stat();
+    if (stats.isFile()) return { handle, stats };
     await handle.close();
     return 'notRegular';
   } catch (error) {
@@ -144,15 +159,34 @@ export async function openUntrusted(
   }
 }
 
-/** The start of a small file that an untrusted process wrote; empty when there is no such regular file. */
-export async function readUntrusted(root: string, path: string, limit: number): Promise<string> {
-  const handle = await openUntrusted(root, path);
-  if (handle === 'missing' || handle === 'notRegular') return '';
+/** What stands at a path of an untrusted tree, link or not; undefined when nothing does, or a link leads there. */
+export async function statUntrusted(tree: UntrustedTree, path: string): Promise<Stats | undefined> {
+  const full = join(tree.root, path);
   try {
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(limit), 0, limit, 0);
+    return (await hasRealParent(tree, full)) ? await lstat(full) : undefined;
+  } catch (error) {
+    if (isMissing(error) || errorCode(error) === 'ELOOP') return undefined;
+    throw error;
+  }
+}
+
+async function hasRealParent(tree: UntrustedTree, full: string): Promise<boolean> {
+  const parent = dirname(full);
+  if (tree.seen?.has(parent) === true) return true;
+  const real = (await realpath(parent)) === parent;
+  if (real) tree.seen?.add(parent);
+  return real;
+}
+
+/** The start of a small file of an untrusted tree; empty when there is no such regular file. */
+export async function readUntrusted(tree: UntrustedTree, path: string, limit: number): Promise<string> {
+  const file = await openUntrusted(tree, path);
+  if (file === 'missing' || file === 'notRegular') return '';
+  try {
+    const { bytesRead, buffer } = await file.handle.read(Buffer.alloc(limit), 0, limit, 0);
     return buffer.toString('utf8', 0, bytesRead);
   } finally {
-    await handle.close();
+    await file.handle.close();
   }
 }
 

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { aRequest } from './fixtures.ts';
 import type { RequestChanges } from './fixtures.ts';
-import { buildUnits, outputPath, planHash } from './plan.ts';
-import type { PlannedUnit } from './plan.ts';
+import { buildUnits, commandOf, outputPath, planHash } from './plan.ts';
+import type { Unit } from './plan.ts';
 import type { CheckedInput } from './preflight.ts';
 
 const MOUNTS = { dataMount: '/data', outMount: '/out' };
@@ -14,38 +14,46 @@ function input(path: string, changes: Partial<CheckedInput> = {}): CheckedInput 
   return { path, size: 10, mtimeMs: 1, ino: 1, ...changes };
 }
 
-function planOf(paths: readonly (string | CheckedInput)[], changes: RequestChanges = {}): PlannedUnit[] {
+function planOf(paths: readonly (string | CheckedInput)[], changes: RequestChanges = {}): Unit[] {
   const inputs = paths.map((path) => (typeof path === 'string' ? input(path) : path));
   return buildUnits(aRequest(changes), inputs, MOUNTS);
 }
 
-function argvs(plan: readonly PlannedUnit[]): (readonly string[])[] {
-  return plan.map(({ argv }) => argv);
+function argvs(paths: readonly string[], changes: RequestChanges): string[][] {
+  return planOf(paths, changes).map((unit) => commandOf(aRequest(changes), unit, MOUNTS));
 }
 
-function promises(plan: readonly PlannedUnit[]): string[][] {
-  return plan.map(({ unit }) => unit.outputs.map(({ path }) => path));
+function promises(plan: readonly Unit[]): string[][] {
+  return plan.map((unit) => unit.outputs.map(({ path }) => path));
+}
+
+function keyOf(changes: RequestChanges, file: Partial<CheckedInput> = {}): string | undefined {
+  return planOf([input('a.wav', file)], changes)[0]?.key;
+}
+
+function hashOf(paths: readonly string[]): string {
+  return planHash(aRequest(), planOf(paths));
 }
 
 describe('buildUnits()', () => {
   it('makes one unit per file', () => {
-    const plan = planOf(['a.wav', 'c/b.wav'], {
-      command: ['run', '{input}', '{output}', '{outputDir}', '{inputDir}'],
-    });
-    assert.deepEqual(argvs(plan), [
+    const changes = { command: ['run', '{input}', '{output}', '{outputDir}', '{inputDir}'] };
+    assert.deepEqual(argvs(['a.wav', 'c/b.wav'], changes), [
       ['run', `/data/${ROOT}/a.wav`, '/out/raw/a.rttm', '/out/raw', `/data/${ROOT}`],
       ['run', `/data/${ROOT}/c/b.wav`, '/out/raw/c/b.rttm', '/out/raw/c', `/data/${ROOT}/c`],
     ]);
-    assert.deepEqual(promises(plan), [['raw/a.rttm'], ['raw/c/b.rttm']]);
+    assert.deepEqual(promises(planOf(['a.wav', 'c/b.wav'], changes)), [['raw/a.rttm'], ['raw/c/b.rttm']]);
   });
 
   it('makes one unit per directory, with the outputs of each of its files', () => {
-    const plan = planOf(['a.wav', 'c/b.wav', 'c/d.wav'], {
+    const paths = ['a.wav', 'c/b.wav', 'c/d.wav'];
+    const changes: RequestChanges = {
       per: 'Directory',
       command: ['run', '{inputDir}', '{outputDir}', '--name={reldir}'],
       outputs: [{ path: 'raw/{rel}.rttm' }, { path: 'raw/{reldir}/all.csv' }],
-    });
-    assert.deepEqual(argvs(plan), [
+    };
+    const plan = planOf(paths, changes);
+    assert.deepEqual(argvs(paths, changes), [
       ['run', `/data/${ROOT}`, '/out/raw', '--name='],
       ['run', `/data/${ROOT}/c`, '/out/raw/c', '--name=c'],
     ]);
@@ -54,26 +62,26 @@ describe('buildUnits()', () => {
       ['raw/c/b.rttm', 'raw/c/all.csv', 'raw/c/d.rttm'],
     ]);
     assert.deepEqual(
-      plan.map(({ unit }) => unit.name),
+      plan.map((unit) => unit.name),
       ['.', 'c'],
     );
   });
 
   it('counts the recordings of a dataset, which may share an output', () => {
-    const plan = planOf(['a.wav', 'b.wav'], {
+    const changes: RequestChanges = {
       per: 'Dataset',
       outputs: [{ path: '{rel}.rttm' }, { path: 'all.csv' }],
-    });
-    assert.deepEqual(promises(plan), [
+    };
+    assert.deepEqual(promises(planOf(['a.wav', 'b.wav'], changes)), [
       ['a.rttm', 'all.csv'],
       ['b.rttm', 'all.csv'],
     ]);
-    assert.deepEqual(argvs(plan), [[], []]);
+    assert.deepEqual(argvs(['a.wav', 'b.wav'], changes), [[], []]);
   });
 
   it('fills parameters', () => {
-    const plan = planOf(['a.wav'], { command: ['run', '--t={param.t}', '{rec}'], parameters: { t: '0.5' } });
-    assert.deepEqual(argvs(plan), [['run', '--t=0.5', 'a']]);
+    const changes = { command: ['run', '--t={param.t}', '{rec}'], parameters: { t: '0.5' } };
+    assert.deepEqual(argvs(['a.wav'], changes), [['run', '--t=0.5', 'a']]);
   });
 
   const refused: Record<
@@ -97,10 +105,9 @@ describe('buildUnits()', () => {
     it(`refuses ${sentence}, and only it`, () => {
       const outputs = sentence.includes('leave') ? [{ path: 'raw/{stem}/x' }] : [{ path: 'raw/{stem}.rttm' }];
       const [good, bad] = planOf(['good.wav', file], { outputs, ...changes });
-      assert.equal(good?.unit.state, 'run');
-      assert.equal(bad?.unit.state, 'refused');
-      assert.match(bad.unit.reason ?? '', reason);
-      assert.deepEqual(bad.argv, []);
+      assert.equal(good?.state, 'run');
+      assert.equal(bad?.state, 'refused');
+      assert.match(bad.reason ?? '', reason);
     });
   }
 
@@ -109,7 +116,7 @@ describe('buildUnits()', () => {
       per: 'Directory',
       command: ['run', '{inputDir}'],
     });
-    assert.equal(plan[0]?.unit.reason, '"c/a.wav" is empty');
+    assert.equal(plan[0]?.reason, '"c/a.wav" is empty');
   });
 
   const conflicts: Record<string, readonly [paths: string[], changes: RequestChanges, message: RegExp]> = {
@@ -141,29 +148,22 @@ describe('buildUnits()', () => {
   }
 
   it('gives a unit the same key as long as nothing that its outputs depend on has changed', () => {
-    const key = (changes: RequestChanges, file: Partial<CheckedInput> = {}): string | undefined =>
-      planOf([input('a.wav', file)], changes)[0]?.unit.key;
-    const usual = key({});
-    assert.equal(key({ maxFailedUnits: 3, outputName: 'other', uid: 'task-2' }), usual);
-    assert.equal(key({}, { ino: 99, seconds: 3 }), usual);
+    const usual = keyOf({});
+    assert.equal(keyOf({ maxFailedUnits: 3, outputName: 'other', uid: 'task-2' }), usual);
+    assert.equal(keyOf({}, { ino: 99, seconds: 3 }), usual);
     const others = [
-      key({ parameters: { t: '1' } }),
-      key({ command: ['run', '{input}'] }),
-      key({ root: 'recordings/raw' }),
-      key({}, { size: 11 }),
-      key({}, { mtimeMs: 2 }),
+      keyOf({ parameters: { t: '1' } }),
+      keyOf({ command: ['run', '{input}'] }),
+      keyOf({ root: 'recordings/raw' }),
+      keyOf({}, { size: 11 }),
+      keyOf({}, { mtimeMs: 2 }),
     ];
     assert.equal(new Set([usual, ...others]).size, 6);
   });
 
   it('hashes the plan by what is in it', () => {
-    const hash = (paths: string[]): string =>
-      planHash(
-        aRequest(),
-        planOf(paths).map(({ unit }) => unit),
-      );
-    assert.equal(hash(['a.wav']), hash(['a.wav']));
-    assert.notEqual(hash(['a.wav']), hash(['a.wav', 'b.wav']));
+    assert.equal(hashOf(['a.wav']), hashOf(['a.wav']));
+    assert.notEqual(hashOf(['a.wav']), hashOf(['a.wav', 'b.wav']));
   });
 });
 

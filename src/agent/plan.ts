@@ -42,12 +42,6 @@ export interface Unit {
   readonly reason?: string;
 }
 
-export interface PlannedUnit {
-  readonly unit: Unit;
-  /** Argument vector; empty for per: Dataset, where the controller fills the command, and for refused units. */
-  readonly argv: readonly string[];
-}
-
 export interface Mounts {
   readonly dataMount: string;
   readonly outMount: string;
@@ -57,19 +51,14 @@ export interface Mounts {
 export const RESERVED_OUTPUTS: readonly string[] = ['manifest.json', 'metannots.yml'];
 
 const ID_LENGTH = 24;
+/** Name of the unit that is inputs.root itself. */
+const ROOT_NAME = '.';
 
 /** Splits inputs into units with their promised outputs. Throws InvalidInput when two units promise one output. */
-export function buildUnits(
-  request: AgentRequest,
-  inputs: readonly CheckedInput[],
-  mounts: Mounts,
-): PlannedUnit[] {
+export function buildUnits(request: AgentRequest, inputs: readonly CheckedInput[], mounts: Mounts): Unit[] {
   const base = keyBase(request);
   const units = groups(request, inputs).map((group) => planUnit(request, { ...group, base }, mounts));
-  checkPromises(
-    request,
-    units.map(({ unit }) => unit),
-  );
+  checkPromises(request, units);
   return units;
 }
 
@@ -94,44 +83,39 @@ function keyBase(request: AgentRequest): string {
 
 interface Group {
   readonly name: string;
-  readonly names: Names;
   readonly inputs: readonly CheckedInput[];
 }
 
 function groups(request: AgentRequest, inputs: readonly CheckedInput[]): Group[] {
-  const { root } = request.inputs;
-  if (request.run.per !== 'Directory') {
-    return inputs.map((input) => ({ name: input.path, names: fileNames(root, input.path), inputs: [input] }));
-  }
-  const byDirectory = Map.groupBy(inputs, (input) => fileNames(root, input.path).reldir);
+  if (request.run.per !== 'Directory') return inputs.map((input) => ({ name: input.path, inputs: [input] }));
+  const byDirectory = Map.groupBy(inputs, (input) => fileNames(request.inputs.root, input.path).reldir);
   return [...byDirectory].map(([path, members]) => ({
-    name: path === '' ? '.' : path,
-    names: directoryNames(root, path),
+    name: path === '' ? ROOT_NAME : path,
     inputs: members,
   }));
 }
 
-function planUnit(
-  request: AgentRequest,
-  group: Group & { readonly base: string },
-  mounts: Mounts,
-): PlannedUnit {
+function planUnit(request: AgentRequest, group: Group & { readonly base: string }, mounts: Mounts): Unit {
   const key = unitKey(group);
   const facts = { id: key.slice(0, ID_LENGTH), key, name: group.name, inputs: group.inputs };
-  const refuse = (reason: string, outputs: readonly PromisedOutput[] = []): PlannedUnit => ({
-    unit: { ...facts, outputs, state: 'refused', reason },
-    argv: [],
-  });
   try {
     const outputs = promisedOutputs(request, group.inputs);
     const bad = group.inputs.find((input) => input.problem !== undefined);
-    if (bad !== undefined)
-      return refuse(`${group.name === bad.path ? '' : `${shown(bad.path)} `}${bad.problem}`, outputs);
-    const argv = commandOf(request, { ...group, outputs }, mounts);
-    return { unit: { ...facts, outputs, state: 'run' }, argv };
+    if (bad !== undefined) {
+      const reason = `${group.name === bad.path ? '' : `${shown(bad.path)} `}${bad.problem}`;
+      return { ...facts, outputs, state: 'refused', reason };
+    }
+    const unit = { ...facts, outputs, state: 'run' } as const;
+    commandOf(request, unit, mounts);
+    return unit;
   } catch (error) {
-    if (error instanceof TemplateError) return refuse(`cannot be given to the model: ${error.message}`);
-    throw error;
+    if (!(error instanceof TemplateError)) throw error;
+    return {
+      ...facts,
+      outputs: [],
+      state: 'refused',
+      reason: `cannot be given to the model: ${error.message}`,
+    };
   }
 }
 
@@ -166,26 +150,29 @@ export function outputPath(template: string, names: TemplateValues): string {
   );
 }
 
-function commandOf(
-  request: AgentRequest,
-  unit: {
-    readonly names: Names;
-    readonly inputs: readonly CheckedInput[];
-    readonly outputs: readonly PromisedOutput[];
-  },
-  mounts: Mounts,
-): string[] {
+/**
+ * Argument vector of a unit; empty for per: Dataset, where the controller fills the command.
+ * Throws TemplateError when a name cannot be passed safely.
+ */
+export function commandOf(request: AgentRequest, unit: Unit, mounts: Mounts): string[] {
   if (request.run.per === 'Dataset') return [];
   const root = `${mounts.dataMount}/${request.inputs.root}`;
   const output = `${mounts.outMount}/${unit.outputs[0]?.path ?? ''}`;
+  const names = namesOf(request, unit);
   const shared = {
-    ...unit.names,
-    inputDir: unit.names.reldir === '' ? root : `${root}/${unit.names.reldir}`,
+    ...names,
+    inputDir: names.reldir === '' ? root : `${root}/${names.reldir}`,
     outputDir: output.slice(0, output.lastIndexOf('/')),
     ...parameterValues(request.parameters),
   };
   const file = request.run.per === 'File' ? { input: `${root}/${unit.inputs[0]?.path ?? ''}`, output } : {};
   return expandCommand(request.run.command, { ...shared, ...file });
+}
+
+function namesOf(request: AgentRequest, unit: Unit): Names {
+  const { root } = request.inputs;
+  if (request.run.per === 'File') return fileNames(root, unit.name);
+  return directoryNames(root, unit.name === ROOT_NAME ? '' : unit.name);
 }
 
 /** One output has one author, except that the files of a single dataset run may share one. */

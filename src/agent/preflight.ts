@@ -1,6 +1,7 @@
 /** Looks at every input once: can it be read, and is its audio what the model needs? */
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { AgentRequest } from '../api/request.ts';
 import { mapBounded } from './concurrent.ts';
 import { errorCode, isMissing } from './failure.ts';
@@ -26,15 +27,20 @@ type AudioNeed = AgentRequest['inputs']['audio'];
 const CONCURRENCY = 32;
 const WAV = /\.wav$/i;
 
-export function preflight(inputs: readonly FoundInput[], audio: AudioNeed): Promise<CheckedInput[]> {
-  return mapBounded(inputs, CONCURRENCY, (input) => checkInput(input, audio));
+/** Checks inputs below the directory `root`; the order is kept. */
+export function preflight(
+  root: string,
+  inputs: readonly FoundInput[],
+  audio: AudioNeed,
+): Promise<CheckedInput[]> {
+  return mapBounded(inputs, CONCURRENCY, (input) => checkInput(root, input, audio));
 }
 
-async function checkInput(input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
+async function checkInput(root: string, input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
   const unread = { path: input.path, size: 0, mtimeMs: 0, ino: 0 };
   if (input.problem !== undefined) return { ...unread, problem: input.problem };
   try {
-    return await inspect(input, audio);
+    return await inspect(join(root, input.path), input, audio);
   } catch (error) {
     const problem = unreadable(error);
     if (problem === undefined) throw error;
@@ -52,8 +58,8 @@ function unreadable(error: unknown): string | undefined {
     : undefined;
 }
 
-async function inspect(input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
-  const handle = await open(input.file, constants.O_RDONLY | constants.O_NONBLOCK);
+async function inspect(file: string, input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const { size, mtimeMs, ino } = await handle.stat();
     const annexKey = input.annexKey === undefined ? {} : { annexKey: input.annexKey };

@@ -15,8 +15,8 @@ import { inspectTarget, publishedReport } from './manifest.ts';
 import { ensureStaging, joinBelow, pathProblem, realBelow } from './paths.ts';
 import { conflict, locate } from './places.ts';
 import type { Places } from './places.ts';
-import { buildUnits, planHash } from './plan.ts';
-import type { PlannedUnit, Unit } from './plan.ts';
+import { buildUnits, commandOf, planHash } from './plan.ts';
+import type { Unit } from './plan.ts';
 import { readPlan, writePlan } from './plan-file.ts';
 import { preflight } from './preflight.ts';
 import { appendRecords } from './records.ts';
@@ -56,17 +56,17 @@ async function makePlan(
 ): Promise<readonly Unit[]> {
   await checkRequirements(request, places.dataset);
   const listing = await findInputs(request, places);
-  const checked = await preflight(listing.inputs, request.inputs.audio);
-  const planned = buildUnits(request, checked, options);
-  refuseHopeless(
-    request,
-    planned.map(({ unit }) => unit),
+  const checked = await preflight(
+    join(places.dataset, request.inputs.root),
+    listing.inputs,
+    request.inputs.audio,
   );
+  const planned = buildUnits(request, checked, options);
+  refuseHopeless(request, planned);
   await makeStaging(places);
-  const settled = await settleUnits(request, places, planned);
-  const units = settled.map(({ unit }) => unit);
+  const units = await settleUnits(request, places, planned);
   refuseHopeless(request, units);
-  await writeControl(places, request, settled);
+  await writeControl({ request, places, options, units });
   const head = {
     schema: 1 as const,
     taskUID: request.task.uid,
@@ -145,47 +145,48 @@ async function makeStaging(places: Places): Promise<void> {
 }
 
 /** Decides what earlier pods of the task mean for each unit. */
-async function settleUnits(
-  request: AgentRequest,
-  places: Places,
-  planned: readonly PlannedUnit[],
-): Promise<PlannedUnit[]> {
+async function settleUnits(request: AgentRequest, places: Places, planned: readonly Unit[]): Promise<Unit[]> {
   const pods = request.run.per === 'Dataset' ? [] : await earlierPods(places.staging);
   const killed = await killedUnits(pods);
-  const open = planned.map(({ unit }) => unit).filter(({ state, id }) => state === 'run' && !killed.has(id));
+  const open = planned.filter(({ state, id }) => state === 'run' && !killed.has(id));
   const into = { out: places.staging.out, rules: request.outputs };
   const reused = request.resume ? await reuseUnits(pods, open, into) : new Map<string, never>();
   await appendRecords(places.staging.records, [...reused.values()]);
-  return planned.map((plan) => {
-    if (plan.unit.state !== 'run') return plan;
-    if (reused.has(plan.unit.key)) return { argv: [], unit: { ...plan.unit, state: 'reused' } };
-    if (!killed.has(plan.unit.id)) return plan;
-    const reason = `ended its container in ${KILLS_ALLOWED} attempts, most likely for memory: raise resources.memory of the model or split the file`;
-    return { argv: [], unit: { ...plan.unit, state: 'abandoned', reason } };
+  return planned.map((unit): Unit => {
+    if (unit.state !== 'run') return unit;
+    if (reused.has(unit.key)) return { ...unit, state: 'reused' };
+    return killed.has(unit.id) ? { ...unit, state: 'abandoned', reason: KILLED_REASON } : unit;
   });
 }
 
-async function writeControl(
-  places: Places,
-  request: AgentRequest,
-  planned: readonly PlannedUnit[],
-): Promise<void> {
-  const { out, control } = places.staging;
-  const runs = planned.filter(({ unit }) => unit.state === 'run');
-  const parents = new Set(
-    runs.flatMap(({ unit }) => unit.outputs.map(({ path }) => dirname(join(out, path)))),
-  );
+const KILLED_REASON = `ended its container in ${KILLS_ALLOWED} attempts, most likely for memory: raise resources.memory of the model or split the file`;
+
+/** Makes the directories of the outputs, and the loop's script of what is to be run. */
+async function writeControl(plan: {
+  readonly request: AgentRequest;
+  readonly places: Places;
+  readonly options: AgentOptions;
+  readonly units: readonly Unit[];
+}): Promise<void> {
+  const { out, control } = plan.places.staging;
+  const runs = plan.units.filter(({ state }) => state === 'run');
+  const parents = new Set(runs.flatMap((unit) => unit.outputs.map(({ path }) => dirname(path))));
   for (const parent of parents) {
     // oxlint-disable-next-line no-await-in-loop -- directories of one tree
-    await mkdir(parent, { recursive: true });
+    await mkdir(join(out, parent), { recursive: true });
   }
-  if (request.run.per === 'Dataset') return;
+  if (plan.request.run.per === 'Dataset') return;
   const script = join(control, 'plan.sh');
-  await writeLines(
-    `${script}.tmp`,
-    runs.map(({ unit, argv }) => planLine(unit.id, argv)),
-  );
+  await writeLines(`${script}.tmp`, scriptLines(plan.request, plan.options, runs));
   await rename(`${script}.tmp`, script);
+}
+
+function* scriptLines(
+  request: AgentRequest,
+  options: AgentOptions,
+  units: readonly Unit[],
+): Generator<string> {
+  for (const unit of units) yield planLine(unit.id, commandOf(request, unit, options));
 }
 
 function countUnits(units: readonly Unit[]): NonNullable<AgentReport['units']> {

@@ -6,7 +6,7 @@ import { mapBounded } from './concurrent.ts';
 import { isMissing } from './failure.ts';
 import { inspectOutput } from './inspect.ts';
 import type { OutputRule } from './inspect.ts';
-import { insidePod, openUntrusted } from './paths.ts';
+import { insidePod, statUntrusted } from './paths.ts';
 import type { StagingPaths } from './paths.ts';
 import type { Unit } from './plan.ts';
 import { readRecords } from './records.ts';
@@ -108,12 +108,11 @@ async function copyOutput(
   path: string,
   into: { readonly out: string; readonly rule: OutputRule | undefined },
 ): Promise<OutputRecord | undefined> {
-  const source = await openUntrusted(from, path);
-  if (source === 'missing' || source === 'notRegular' || into.rule === undefined) return undefined;
-  await source.close();
+  const source = await statUntrusted({ root: from }, path);
+  if (source === undefined || !source.isFile() || into.rule === undefined) return undefined;
   const target = join(into.out, path);
   await mkdir(dirname(target), { recursive: true });
   await copyFile(join(from, path), target, constants.COPYFILE_FICLONE);
-  const inspection = await inspectOutput(into.out, path, into.rule);
+  const inspection = await inspectOutput({ root: into.out }, path, into.rule);
   return 'record' in inspection ? inspection.record : undefined;
 }

@@ -9,6 +9,12 @@ import { aRequest, aStore, GOOD_MODEL, RECORDINGS } from './fixtures.ts';
 import type { TestPod, TestStore } from './fixtures.ts';
 import { readPlan } from './plan-file.ts';
 
+async function ran(pod: TestPod): Promise<TestPod> {
+  await pod.step('prepare');
+  await pod.loop();
+  return pod;
+}
+
 describe('a volume that fails', () => {
   let mountPoint: string;
   let store: TestStore;
@@ -36,12 +42,6 @@ describe('a volume that fails', () => {
 
   async function nothingPublished(): Promise<void> {
     await assert.rejects(stat(store.path('outputs/result')), { code: 'ENOENT' });
-  }
-
-  async function ran(pod: TestPod): Promise<TestPod> {
-    await pod.step('prepare');
-    await pod.loop();
-    return pod;
   }
 
   it('ends prepare with Storage when it is full, and leaves no plan', async () => {

@@ -8,7 +8,7 @@ import type { AgentCategory } from './failure.ts';
 import { inspectOutput, stillRecorded } from './inspect.ts';
 import type { Inspection } from './inspect.ts';
 import { readUntrusted } from './paths.ts';
-import type { StagingPaths } from './paths.ts';
+import type { StagingPaths, UntrustedTree } from './paths.ts';
 import type { PromisedOutput, Unit } from './plan.ts';
 import { readRecords } from './records.ts';
 import type { OutputRecord } from './records.ts';
@@ -42,13 +42,22 @@ export async function verifyUnits(
   for (const record of (await readRecords(staging.records)).values()) {
     for (const output of record.outputs) recorded.set(output.path, output);
   }
-  const verify = { request, staging, recorded, shared: new Map<string, Promise<Inspection>>() };
+  const seen = new Set<string>();
+  const verify: Verification = {
+    request,
+    recorded,
+    // The model has ended: nobody exchanges a directory for a link any more.
+    out: { root: staging.out, seen },
+    control: { root: staging.control, seen },
+    shared: new Map(),
+  };
   return mapBounded(units, CONCURRENCY, (unit) => verifyUnit(verify, unit));
 }
 
 interface Verification {
   readonly request: AgentRequest;
-  readonly staging: Pick<StagingPaths, 'out' | 'control'>;
+  readonly out: UntrustedTree;
+  readonly control: UntrustedTree;
   readonly recorded: ReadonlyMap<string, OutputRecord>;
   /** Outputs are read once, also when units of a dataset share them. */
   readonly shared: Map<string, Promise<Inspection>>;
@@ -81,7 +90,7 @@ function missing(verify: Verification, promise: PromisedOutput, problem: string)
 
 async function exitOf(verify: Verification, unit: Unit): Promise<Pick<Verdict, 'exitCode' | 'failure'>> {
   if (verify.request.run.per === 'Dataset' || unit.state === 'reused') return {};
-  const text = await readUntrusted(verify.staging.control, `${unit.id}.exit`, 16);
+  const text = await readUntrusted(verify.control, `${unit.id}.exit`, 16);
   if (!EXIT_CODE.test(text)) {
     const reason = 'was not run to its end (no exit code was recorded): try again';
     return { failure: { category: 'MissingOutput', reason } };
@@ -127,6 +136,6 @@ async function inspectPromise(verify: Verification, promise: PromisedOutput): Pr
   const rule = verify.request.outputs[promise.spec];
   if (rule === undefined) return { problem: 'is not among the outputs of the model' };
   const record = verify.recorded.get(promise.path);
-  if (record !== undefined && (await stillRecorded(verify.staging.out, record))) return { record };
-  return inspectOutput(verify.staging.out, promise.path, rule);
+  if (record !== undefined && (await stillRecorded(verify.out, record))) return { record };
+  return inspectOutput(verify.out, promise.path, rule);
 }

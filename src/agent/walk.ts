@@ -12,8 +12,6 @@ import { isInside } from './paths.ts';
 export interface FoundInput {
   /** Relative to inputs.root. */
   readonly path: string;
-  /** Absolute. */
-  readonly file: string;
   /** Why it cannot be read; undefined when it can. */
   readonly problem?: string;
   readonly annexKey?: string;
@@ -99,13 +97,11 @@ async function classify(
     return;
   }
   if (!isUtf8(entry.name)) {
-    scan.inputs.push({ path, file, problem: 'has a name that is not UTF-8: rename it (convmv -t utf8)' });
+    scan.inputs.push({ path, problem: 'has a name that is not UTF-8: rename it (convmv -t utf8)' });
   } else if (entry.isSymbolicLink()) {
-    scan.inputs.push({ path, file, ...(await checkLink(search.dataset, file)) });
+    scan.inputs.push({ path, ...(await checkLink(search.dataset, file)) });
   } else {
-    scan.inputs.push(
-      entry.isFile() ? { path, file } : { path, file, problem: 'is not a regular file: remove it' },
-    );
+    scan.inputs.push(entry.isFile() ? { path } : { path, problem: 'is not a regular file: remove it' });
   }
 }
 

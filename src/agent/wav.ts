@@ -24,7 +24,7 @@ const EXTENSIBLE = 0xfffe;
 /** What programs write that cannot seek back to the header: ffmpeg (and RF64) the first, sox the second. */
 const UNKNOWN_SIZES: readonly number[] = [0xffffffff, 0x7ffff000];
 const MAX_CHUNKS = 256;
-const READ_AHEAD = 4096;
+const READ_AHEAD = 512;
 
 interface Source {
   readonly size: number;

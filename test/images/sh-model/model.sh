@@ -13,7 +13,7 @@ seconds=${4:-5}
 if [ "$behaviour" = by-name ]; then
   behaviour=${input##*/}
   behaviour=${behaviour%.*}
-  behaviour=${behaviour%%[_-]*}
+  behaviour=${behaviour%%[_ -]*}
 fi
 
 name=${input##*/}
