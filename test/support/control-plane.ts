@@ -6,9 +6,10 @@ import { after, before } from 'mocha';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { ROOT } from '../../hack/gen/files.ts';
+import { startControlPlane } from '../../hack/cluster/control-plane.ts';
 import { apiClient, type Answer, type Api } from './api.ts';
 
-/** A real API server with the CRDs of this checkout; no kubelet, no controllers but the built-in ones it was started with. */
+/** A real API server with the CRDs of this checkout; no node, but the standard controllers (Jobs, garbage collection). */
 export type ControlPlane = { readonly kubeconfig: string; readonly api: Api };
 
 // Binaries may have to be built first, which takes minutes, once per machine.
@@ -71,8 +72,7 @@ async function start(): Promise<NonNullable<typeof running>> {
   const given = process.env['ANALYSIS_TEST_KUBECONFIG'];
   if (given !== undefined && given !== '')
     return { kubeconfig: given, api: await apiClient(given), stop: () => Promise.resolve() };
-  const { startControlPlane } = await import('../../hack/cluster/control-plane.ts');
-  const { kubeconfig, stop } = await startControlPlane();
+  const { kubeconfig, stop } = await startControlPlane({ controllerManager: true });
   return { kubeconfig, api: await apiClient(kubeconfig), stop };
 }
 
