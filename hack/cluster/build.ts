@@ -11,6 +11,7 @@ import {
   type ComponentName,
 } from './components.ts';
 import { run } from './exec.ts';
+import { withLock } from './lock.ts';
 import type { Progress } from './progress.ts';
 
 const BUILD_TIMEOUT_MS = 3_600_000;
@@ -26,7 +27,7 @@ export async function ensureBinaries(names: readonly ComponentName[], progress: 
   for (const name of names) {
     const component = COMPONENTS[name];
     const folder = join(binDir(), await componentKey(component));
-    if (!existsSync(folder)) await buildInto(component, folder, progress);
+    if (!existsSync(folder)) await buildOnce(component, folder, progress);
     for (const binary of Object.keys(component.binaries)) found[binary] = join(folder, binary);
   }
   return found;
@@ -38,6 +39,14 @@ export async function missingComponents(names: readonly ComponentName[]): Promis
     names.map(async (name) => [name, await componentKey(COMPONENTS[name])] as const),
   );
   return keys.filter(([, key]) => !existsSync(join(binDir(), key))).map(([name]) => name);
+}
+
+async function buildOnce(component: Component, folder: string, progress: Progress): Promise<void> {
+  const onWait = (holder: string): void =>
+    progress.say(`waiting for ${holder}, which builds ${component.name}`);
+  await withLock(`${folder}.lock`, onWait, async () => {
+    if (!existsSync(folder)) await buildInto(component, folder, progress);
+  });
 }
 
 // The folder appears under its final name only when complete, so an interrupted build is never taken for a whole one.

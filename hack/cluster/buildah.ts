@@ -8,10 +8,18 @@ import { run, succeeds } from './exec.ts';
 /** Transient state of buildah; the images themselves lie in the user's cache. */
 export const BUILDAH_RUN = '/run/analysis-operator-buildah';
 
+/** Held while images are built: the storage and its bookkeeping have one user at a time. */
+export const imagesLock = (): string => join(cacheDir(), 'images.lock');
+
 const BUILD_TIMEOUT_MS = 3_600_000;
 
 const storageArgs = (): readonly string[] => [
-  ...['--root', join(cacheDir(), 'containers'), '--runroot', BUILDAH_RUN, '--storage-driver', 'overlay'],
+  '--root',
+  join(cacheDir(), 'containers'),
+  '--runroot',
+  BUILDAH_RUN,
+  '--storage-driver',
+  'overlay',
 ];
 
 /** Runs a buildah command in the storage of the user's cache and returns its stdout. */

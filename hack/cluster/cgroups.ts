@@ -50,14 +50,12 @@ async function podRoots(settings: Settings): Promise<readonly string[]> {
 
 /** All processes inside the pods' cgroups. */
 export async function podProcesses(settings: Settings): Promise<readonly ProcessId[]> {
-  const pids = new Set<number>();
-  for (const root of await podRoots(settings)) {
-    for (const dir of await subtree(root)) {
-      const text = await readFile(join(dir, 'cgroup.procs'), 'utf8').catch(() => '');
-      for (const line of text.split('\n')) if (line !== '') pids.add(Number(line));
-    }
-  }
-  return [...pids].map((pid) => identify(pid)).filter((id) => id !== undefined);
+  const dirs = (await Promise.all((await podRoots(settings)).map((root) => subtree(root)))).flat();
+  const texts = await Promise.all(
+    dirs.map((dir) => readFile(join(dir, 'cgroup.procs'), 'utf8').catch(() => '')),
+  );
+  const pids = new Set(texts.flatMap((text) => text.split('\n')).filter((line) => line !== ''));
+  return [...pids].map((pid) => identify(Number(pid))).filter((id) => id !== undefined);
 }
 
 /** Removes the pods' cgroups, leaves first. */

@@ -4,11 +4,12 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { ensureBase } from './base-images.ts';
 import { ensureBinaries } from './build.ts';
-import { buildah, hostMounts, imageId } from './buildah.ts';
+import { buildah, hostMounts, imageId, imagesLock } from './buildah.ts';
 import { cacheDir } from './cache.ts';
 import { dockerfileInputs, fullName } from './dockerfile.ts';
 import { run } from './exec.ts';
 import { hashImage } from './image-hash.ts';
+import { withLock } from './lock.ts';
 import type { Driver } from './options.ts';
 import { ctr, type Containerd } from './pause.ts';
 import { IMAGE_NEEDS, ensurePackages, requireRoot } from './prerequisites.ts';
@@ -37,7 +38,8 @@ export async function buildImage(build: ImageBuild, driver: Driver, progress: Pr
   }
   requireRoot();
   await ensurePackages(IMAGE_NEEDS, progress);
-  await buildNatively({ ...build, tag: fullName(build.tag) }, progress);
+  const onWait = (holder: string): void => progress.say(`waiting for ${holder}, which builds an image`);
+  await withLock(imagesLock(), onWait, () => buildNatively({ ...build, tag: fullName(build.tag) }, progress));
 }
 
 async function buildNatively(build: ImageBuild, progress: Progress): Promise<void> {
@@ -90,7 +92,10 @@ export async function loadImage(name: string, target: ImageTarget, progress: Pro
     return;
   }
   requireRoot();
-  await loadNatively(fullName(name), target.state, progress);
+  const onWait = (holder: string): void => progress.say(`waiting for ${holder}, which loads an image`);
+  await withLock(`${target.state}.images.lock`, onWait, () =>
+    loadNatively(fullName(name), target.state, progress),
+  );
 }
 
 async function loadNatively(name: string, state: string, progress: Progress): Promise<void> {
@@ -111,12 +116,12 @@ async function loadNatively(name: string, state: string, progress: Progress): Pr
   await memory.remember(name, id);
 }
 
-// Uncompressed layers: packing and unpacking would cost more than the disk space for a moment.
+// A docker archive holds plain layers: packing and unpacking would cost more time than the disk space is worth.
 async function transfer(name: string, containerd: Containerd): Promise<void> {
   const archive = join(containerd.dir, 'image.tar');
   try {
     await rm(archive, { force: true });
-    await buildah(['push', '--quiet', '--disable-compression', name, `oci-archive:${archive}:${name}`]);
+    await buildah(['push', '--quiet', name, `docker-archive:${archive}:${name}`]);
     await ctr(containerd, ['images', 'import', '--local', archive]);
   } finally {
     await rm(archive, { force: true });

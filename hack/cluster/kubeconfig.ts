@@ -13,7 +13,6 @@ export type KubeconfigOptions = {
 
 /** Writes a self-contained kubeconfig (certificates inside), readable by its owner only. */
 export async function writeKubeconfig(file: string, options: KubeconfigOptions): Promise<void> {
-  const base64 = async (path: string): Promise<string> => (await readFile(path)).toString('base64');
   const { context, pkiDir, cert } = options;
   const config = {
     apiVersion: 'v1',
@@ -40,4 +39,8 @@ export async function writeKubeconfig(file: string, options: KubeconfigOptions):
     ],
   };
   await writeFile(file, stringify(config, { lineWidth: 0 }), { mode: 0o600 });
+}
+
+async function base64(path: string): Promise<string> {
+  return (await readFile(path)).toString('base64');
 }

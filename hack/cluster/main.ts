@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { startControlPlane } from './control-plane.ts';
 import { currentDown, currentUp, kindDown, kindUp, kubectlStatus } from './docker-drivers.ts';
 import { buildImage, loadImage } from './images.ts';
+import { withLock } from './lock.ts';
 import { nativeDown } from './native-down.ts';
 import { nativeStatus } from './native-status.ts';
 import { nativeUp } from './native.ts';
@@ -31,8 +32,18 @@ async function chosen(command: Command): Promise<{ readonly driver: Driver; read
   return { driver: await chooseDriver(options), options };
 }
 
+function sayWaiting(holder: string): void {
+  progress.say(`waiting for ${holder}, which works on the same cluster`);
+}
+
+// Two `up` at once would start everything twice.
+function exclusively(options: Options, work: () => Promise<void>): Promise<void> {
+  return withLock(`${options.state}.lock`, sayWaiting, work);
+}
+
 async function up(driver: Driver, options: Options): Promise<void> {
-  if (driver === 'native') await nativeUp({ ...options, dir: options.state }, progress);
+  if (driver === 'native')
+    await exclusively(options, () => nativeUp({ ...options, dir: options.state }, progress));
   else if (driver === 'kind') await kindUp(options, progress);
   else await currentUp(options, progress);
   progress.say('cluster is up; to use it:');
@@ -41,7 +52,7 @@ async function up(driver: Driver, options: Options): Promise<void> {
 }
 
 async function down(driver: Driver, options: Options): Promise<void> {
-  if (driver === 'native') await nativeDown(options.state, progress);
+  if (driver === 'native') await exclusively(options, () => nativeDown(options.state, progress));
   else if (driver === 'kind') await kindDown(options, progress);
   else await currentDown(options, progress);
 }
@@ -55,18 +66,19 @@ async function status(driver: Driver, options: Options): Promise<void> {
   if (!isUp) process.exitCode = 1;
 }
 
+function keyValue(item: string, all: Readonly<Record<string, string>>): Record<string, string> {
+  const [key = '', ...value] = item.split('=');
+  return { ...all, [key]: value.join('=') };
+}
+
 function imageCommands(): Command {
   const image = new Command('image').description('images for the cluster, with or without a Docker engine');
-  const pairs = (item: string, all: Readonly<Record<string, string>>): Record<string, string> => {
-    const [key = '', ...value] = item.split('=');
-    return { ...all, [key]: value.join('=') };
-  };
   const build = clusterCommand('build', 'build an image; an unchanged one is not built again')
     .requiredOption('--tag <name>', 'name of the image')
     .requiredOption('--file <path>', 'path of the Dockerfile')
     .option('--context <dir>', 'build context', '.')
     .option('--target <stage>', 'stage to build')
-    .option('--build-arg <key=value>', 'value of an ARG; repeatable', pairs, {})
+    .option('--build-arg <key=value>', 'value of an ARG; repeatable', keyValue, {})
     .action(
       async (flags: {
         tag: string;
@@ -114,6 +126,18 @@ async function controlPlane(flags: {
   await plane.stop();
 }
 
+function perform(command: Command, action: (driver: Driver, options: Options) => Promise<void>): Command {
+  return command.action(async () => {
+    const { driver, options } = await chosen(command);
+    await action(driver, options);
+  });
+}
+
+function printPath(_: Driver, options: Options): Promise<void> {
+  process.stdout.write(`${join(options.state, 'kubeconfig')}\n`);
+  return Promise.resolve();
+}
+
 function createProgram(): Command {
   const program = new Command('cluster').description(
     'a Kubernetes cluster to develop and try the operator on',
@@ -126,11 +150,6 @@ function createProgram(): Command {
       `further nodes without a machine, default 0 (native; env ${ENVIRONMENT.kwokNodes})`,
     )
     .option('--kwok-gpus <n>', `nvidia.com/gpu of each of them, default 8 (env ${ENVIRONMENT.kwokGpus})`);
-  const perform = (command: Command, action: (driver: Driver, options: Options) => Promise<void>): Command =>
-    command.action(async () => {
-      const { driver, options } = await chosen(command);
-      await action(driver, options);
-    });
   program.addCommand(perform(upCommand, up));
   program.addCommand(
     perform(clusterCommand('down', 'remove the cluster; the cache of binaries and images stays'), down),
@@ -138,10 +157,6 @@ function createProgram(): Command {
   program.addCommand(
     perform(clusterCommand('status', 'say what runs; exit code 1 when not all is well'), status),
   );
-  const printPath = (_: Driver, options: Options): Promise<void> => {
-    process.stdout.write(`${join(options.state, 'kubeconfig')}\n`);
-    return Promise.resolve();
-  };
   program.addCommand(
     perform(clusterCommand('kubeconfig', "print the path of the cluster's kubeconfig"), printPath),
   );

@@ -1,8 +1,9 @@
 import { readFile, readdir, readlink, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BUILDAH_RUN } from './buildah.ts';
+import { BUILDAH_RUN, imagesLock } from './buildah.ts';
 import { podProcesses, removeCgroups } from './cgroups.ts';
 import { succeeds } from './exec.ts';
+import { isLocked } from './lock.ts';
 import { tableOf } from './native.ts';
 import { tearDownNetwork } from './network.ts';
 import { CHECKPOINT_FILE } from './node-status.ts';
@@ -68,13 +69,15 @@ async function shimsOf(dir: string): Promise<readonly ProcessId[]> {
 
 /** Mount points below a directory from the text of `/proc/self/mountinfo`, innermost first. */
 export function mountsBelow(mountinfo: string, dir: string): readonly string[] {
-  const unescape = (path: string): string =>
-    path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
   return mountinfo
     .split('\n')
-    .map((line) => unescape(line.split(' ')[4] ?? ''))
+    .map((line) => unescapeOctal(line.split(' ')[4] ?? ''))
     .filter((path) => path.startsWith(`${dir}/`))
     .toReversed();
+}
+
+function unescapeOctal(path: string): string {
+  return path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 async function unmountBelow(dir: string): Promise<void> {
@@ -93,7 +96,7 @@ async function unmountBelow(dir: string): Promise<void> {
 // What kubelet and the shims keep outside the state directory, in folders that other programs may share.
 async function removeTraces(dir: string): Promise<void> {
   await rm(CHECKPOINT_FILE, { force: true });
-  await rm(BUILDAH_RUN, { recursive: true, force: true });
+  if (!(await isLocked(imagesLock()))) await rm(BUILDAH_RUN, { recursive: true, force: true });
   await removeLinks('/var/log/containers', dir);
   const devices = '/var/lib/kubelet/device-plugins';
   if (!(await accepts(join(devices, 'kubelet.sock'))))

@@ -62,6 +62,7 @@ export async function nativeUp(options: NativeOptions, progress: Progress): Prom
   requireRoot();
   const bin = await prepareBinaries(options.kwokNodes > 0, progress);
   const settings = await ensureSettings(options.dir, options);
+  await forgetFormerBoot(options.dir);
   const layout = layoutOf(options.dir, settings);
   const paths = nodePaths(options.dir);
   const building: Building = { options, settings, layout, paths, bin, table: tableOf(options.dir), progress };
@@ -71,6 +72,16 @@ export async function nativeUp(options: NativeOptions, progress: Progress): Prom
   await startNode(building);
   await ensureNodeReady(serverOf(settings), paths.pki, settings);
   if (options.kwokNodes > 0) await startFakeNodes(building);
+}
+
+// containerd keeps running tasks, and CNI handed-out addresses, in files that describe a machine since switched off.
+async function forgetFormerBoot(dir: string): Promise<void> {
+  const file = join(dir, 'boot-id');
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+  const former = await readFile(file, 'utf8').catch(() => boot);
+  const stale = former === boot ? [] : ['run', 'containerd/state', 'containerd/runc', 'cni-data'];
+  await Promise.all(stale.map((name) => rm(join(dir, name), { recursive: true, force: true })));
+  await writeFile(file, boot);
 }
 
 /** The address of the API server. */

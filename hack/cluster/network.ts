@@ -47,8 +47,13 @@ export async function tearDownNetwork(
   for (const link of await linksOf(settings.bridge)) await succeeds('ip', ['link', 'delete', link]);
   await succeeds('ip', ['link', 'delete', settings.bridge]);
   await forgetCniResults(settings.name);
-  if (existsSync(IP_FORWARD) && settings.ipForwardBefore !== '')
-    await writeFile(IP_FORWARD, settings.ipForwardBefore);
+  if (!(await otherBridges())) await writeFile(IP_FORWARD, settings.ipForwardBefore);
+  await writeFile(IP_FORWARD, settings.ipForwardBefore);
+}
+
+// Another cluster of this machine still needs forwarding.
+async function otherBridges(): Promise<boolean> {
+  return (await readdir('/sys/class/net')).some((name) => /^ao\d+$/.test(name));
 }
 
 async function linksOf(bridge: string): Promise<readonly string[]> {

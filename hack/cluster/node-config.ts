@@ -40,35 +40,34 @@ export function containerdToml(
   bin: { readonly cniDir: string; readonly runc: string },
 ): string {
   const { dir } = paths;
-  const text = (value: string): string => JSON.stringify(value);
   return `version = 3
-root = ${text(join(dir, 'containerd/root'))}
-state = ${text(join(dir, 'containerd/state'))}
+root = ${JSON.stringify(join(dir, 'containerd/root'))}
+state = ${JSON.stringify(join(dir, 'containerd/state'))}
 
 [grpc]
-address = ${text(paths.containerdSocket)}
+address = ${JSON.stringify(paths.containerdSocket)}
 
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = 'overlayfs'
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = ${text(PAUSE_IMAGE)}
+sandbox = ${JSON.stringify(PAUSE_IMAGE)}
 
 [plugins.'io.containerd.cri.v1.runtime']
 # A machine without CAP_SYS_RESOURCE refuses oom scores below the current one, and runc then fails.
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
-bin_dirs = [${text(bin.cniDir)}]
-conf_dir = ${text(paths.cniConfigDir)}
+bin_dirs = [${JSON.stringify(bin.cniDir)}]
+conf_dir = ${JSON.stringify(paths.cniConfigDir)}
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-BinaryName = ${text(bin.runc)}
-Root = ${text(join(dir, 'containerd/runc'))}
+BinaryName = ${JSON.stringify(bin.runc)}
+Root = ${JSON.stringify(join(dir, 'containerd/runc'))}
 SystemdCgroup = false
 
 [plugins.'io.containerd.internal.v1.opt']
-path = ${text(join(dir, 'containerd/opt'))}
+path = ${JSON.stringify(join(dir, 'containerd/opt'))}
 [plugins.'io.containerd.nri.v1.nri']
 disable = true
 `;

@@ -55,7 +55,10 @@ export async function ensureSettings(
       `${dir} holds the cluster '${stored.name}', not '${wish.name}': choose another --state or --name`,
     );
   }
-  const settings = stored === undefined ? await chooseSettings(wish) : { ...stored, gpus: wish.gpus };
+  const settings =
+    stored === undefined
+      ? await chooseSettings(wish)
+      : { ...stored, gpus: wish.gpus, address: keptAddress(stored.address) };
   await mkdir(dir, { recursive: true, mode: 0o755 });
   await writeFile(settingsFile(dir), `${JSON.stringify(settings, null, 2)}\n`);
   return settings;
@@ -90,6 +93,14 @@ async function chooseSettings(wish: { readonly name: string; readonly gpus: numb
     ipForwardBefore,
     ports,
   };
+}
+
+// A machine may come back from a reboot with another address.
+function keptAddress(address: string): string {
+  const present = Object.values(networkInterfaces()).some((all) =>
+    all?.some((own) => own.address === address),
+  );
+  return present ? address : machineAddress();
 }
 
 /** The machine's own IPv4 address; kubelet refuses loopback as a node's address. */
