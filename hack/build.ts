@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { cp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
-import { build } from 'esbuild';
+import { build, stop } from 'esbuild';
 import { z } from 'zod';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -32,6 +32,8 @@ export async function buildOperator(root: string = ROOT): Promise<BuildResult> {
     return { directory, ...result };
   } finally {
     await rm(staging, { recursive: true, force: true });
+    // Else esbuild's service keeps running as long as whoever called this.
+    await stop();
   }
 }
 
@@ -53,7 +55,6 @@ async function bundle(root: string, outdir: string): Promise<void> {
     sourcesContent: false,
     minifySyntax: true,
     minifyWhitespace: true,
-    keepNames: true,
     legalComments: 'external',
     absWorkingDir: root,
     logLevel: 'warning',

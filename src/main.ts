@@ -4,6 +4,8 @@ import { version } from './version.ts';
 
 /** Exit code of a usage error, as getopt programs have it. */
 const USAGE = 2;
+/** Exit code of a process that ended on SIGTERM, as shells report it. */
+const TERMINATED = 143;
 
 type Done = (code: number) => void;
 
@@ -42,5 +44,10 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   return code;
 }
+
+// The kernel ignores SIGTERM for a container's first process until it has a handler, and loading a command takes a moment.
+process.once('SIGTERM', () => {
+  if (process.listenerCount('SIGTERM') === 0) process.exit(TERMINATED);
+});
 
 process.exitCode = await main(process.argv);

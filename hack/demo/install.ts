@@ -66,6 +66,8 @@ export async function installChart(
     'config.allowTags': 'true',
     'config.store.claimName': CLAIM,
     'config.progress.intervalSeconds': '1',
+    // Whatever else runs on the cluster is left alone, and the operator gets no rights there.
+    'config.namespaces': `{${NAMESPACE}}`,
   }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const args = [
     'upgrade',

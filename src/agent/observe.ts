@@ -5,7 +5,6 @@
  * The loop works through the plan in order, so one marker at a time is looked for: an idle look costs one `open`,
  * however many units there are.
  */
-import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +18,9 @@ import { readPlan } from './plan-file.ts';
 import { Progress } from './progress.ts';
 import { appendRecords, readRecords } from './records.ts';
 import type { OutputRecord, UnitRecord } from './records.ts';
+
+// An import of node:http makes Node load its fetch as well, which every step of every task would pay for.
+const { createServer } = process.getBuiltinModule('node:http');
 
 /** Units recorded, or outputs looked for, in one look. */
 const PER_LOOK = 256;
