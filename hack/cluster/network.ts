@@ -7,10 +7,10 @@ import type { Settings } from './settings.ts';
 const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward';
 
 // Table names hold no dashes: nft would need them quoted.
-const tableOf = (settings: Settings): string => settings.name.replaceAll('-', '_');
+const tableOf = (settings: Pick<Settings, 'name'>): string => settings.name.replaceAll('-', '_');
 
 /** The rules with which pods reach the outside under the machine's address; one own table per cluster. */
-export function masqueradeRules(settings: Settings): string {
+export function masqueradeRules(settings: Pick<Settings, 'name' | 'podCidr'>): string {
   const table = tableOf(settings);
   return `table ip ${table}
 delete table ip ${table}

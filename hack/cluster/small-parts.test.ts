@@ -61,7 +61,7 @@ describe('parts of the cluster', () => {
   });
 
   it('masquerades what leaves the pod network, in a table that a repeat replaces', () => {
-    const settings = { ...networksOf('second'), name: 'my-second' } as Parameters<typeof masqueradeRules>[0];
+    const settings = { ...networksOf('second'), name: 'my-second' };
     const rules = masqueradeRules(settings);
     assert.match(rules, /delete table ip my_second\n/);
     assert.match(rules, /ip saddr 10\.244\.\d+\.0\/24 ip daddr != 10\.244\.\d+\.0\/24 masquerade/);
