@@ -41,10 +41,7 @@ function mergeCondition<C extends Condition>(
 }
 
 /** The condition of that type, if any. */
-export function conditionOf<C extends Condition>(
-  list: readonly C[] | undefined,
-  type: string,
-): C | undefined {
+function conditionOf<C extends Condition>(list: readonly C[] | undefined, type: string): C | undefined {
   return list?.find((condition) => condition.type === type);
 }
 

@@ -7,13 +7,13 @@ import type { KeyedQueue } from './queue.ts';
 import type { Report, Settled } from './settle.ts';
 import { messageOf, settle as settleError } from './settle.ts';
 
-export interface ReconcileResultOptions {
+export interface ReconcileOutcome {
   /** Look again after this time even if nothing changes. */
   readonly requeueAfterMs?: number | undefined;
 }
 
 /** Brings the world of one key a step nearer to what it should be. Must stop soon after `signal` aborts. */
-export type Reconcile = (key: string, signal: AbortSignal) => Promise<ReconcileResultOptions>;
+export type Reconcile = (key: string, signal: AbortSignal) => Promise<ReconcileOutcome>;
 
 export interface ControllerOptions {
   readonly name: string;
@@ -101,7 +101,7 @@ async function reconcileOnce(options: ControllerOptions, key: string, cut: Abort
 function succeeded(
   { queue }: ControllerOptions,
   key: string,
-  { requeueAfterMs }: ReconcileResultOptions,
+  { requeueAfterMs }: ReconcileOutcome,
 ): ReconcileResult {
   queue.forget(key);
   if (requeueAfterMs === undefined) return 'success';

@@ -77,6 +77,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+const breathe = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 function write(api: FakeApi, pod: string): void {
   if (!api.store.get('pods', `lab/${pod}`))
     api.store.create('pods', 'lab', { metadata: { name: pod, uid: '', resourceVersion: '' } });
@@ -108,7 +110,7 @@ async function apply(api: FakeApi, now: Step): Promise<void> {
     case 'bookmark':
       return api.bookmark();
     case 'breathe':
-      return new Promise((resolve) => setTimeout(resolve, 3));
+      return breathe(5);
   }
 }
 
@@ -155,7 +157,11 @@ async function converges(steps: readonly Step[]): Promise<void> {
   const stop = new AbortController();
   const running = informer.run(stop.signal);
   try {
-    for (const now of steps) await apply(api, now);
+    await informer.synced;
+    for (const now of steps) {
+      await apply(api, now);
+      await breathe(1);
+    }
     await until(() => stateOf(informer.values()) === stateOf(api.store.list('pods')), 5_000);
     assert.deepEqual(wrong, []);
     assert.deepEqual([...known.keys()].toSorted(), api.store.list('pods').map(keyOf).toSorted());

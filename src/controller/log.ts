@@ -1,7 +1,7 @@
 import { createLogger, transports } from 'winston';
 import type { Logger as WinstonLogger } from 'winston';
 
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Readonly<Record<string, unknown>>;
 

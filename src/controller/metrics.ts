@@ -15,7 +15,7 @@ export interface QueueMetrics {
   watch(inWork: () => Iterable<number>): void;
 }
 
-export const RECONCILE_RESULTS = ['success', 'error', 'requeue', 'requeue_after'] as const;
+const RECONCILE_RESULTS = ['success', 'error', 'requeue', 'requeue_after'] as const;
 export type ReconcileResult = (typeof RECONCILE_RESULTS)[number];
 
 /** The runtime's series under controller-runtime's and client-go's names. Labels come from closed sets only. */
@@ -161,10 +161,10 @@ function queueSeries(registers: Registry[]): (name: string) => QueueMetrics {
 function inWorkSeries(registers: Registry[]): (name: string, inWork: () => Iterable<number>) => void {
   const sources = new Map<string, () => Iterable<number>>();
   const collectInto = (
-    gauge: { set(labels: { name: string }, value: number): void },
+    series: { set(labels: { name: string }, value: number): void },
     fold: (all: number[]) => number,
   ): void => {
-    for (const [name, inWork] of sources) gauge.set({ name }, fold([...inWork()]));
+    for (const [name, inWork] of sources) series.set({ name }, fold([...inWork()]));
   };
   gauge({
     name: 'workqueue_unfinished_work_seconds',

@@ -2,7 +2,7 @@ import { Pool } from 'undici';
 import type { Credentials } from './kube-config.ts';
 
 /** `request` for everything, `lease` for leader election alone, `watch` with one connection per watch. */
-export const POOL_NAMES = ['request', 'lease', 'watch'] as const;
+const POOL_NAMES = ['request', 'lease', 'watch'] as const;
 export type PoolName = (typeof POOL_NAMES)[number];
 
 export type PoolSet = Readonly<Record<PoolName, Pool>>;

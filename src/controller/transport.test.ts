@@ -28,6 +28,12 @@ const call = (method: Method, more: Partial<RequestOptions> = {}): RequestOption
   ...more,
 });
 
+const reply = (code: number, retryAfterSeconds?: number): Fault => ({
+  kind: 'reply',
+  code,
+  ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+});
+
 describe('transport', () => {
   let api: FakeApi;
   let transport: Transport;
@@ -46,87 +52,82 @@ describe('transport', () => {
   });
 
   describe('repeats a call only when the server surely did nothing', () => {
-    const reply = (code: number, retryAfterSeconds?: number): Fault => ({
-      kind: 'reply',
-      code,
-      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    });
     const failure = { api: ApiError, lost: UnknownOutcomeError, away: UnreachableError };
     const cases: Record<
       string,
-      { method: Method; fault: Fault; then: 'ok' | keyof typeof failure; sent: number }
+      { method: Method; fault: Fault; ends: 'ok' | keyof typeof failure; sent: number }
     > = {
-      'a read after 500': { method: 'GET', fault: reply(500), then: 'ok', sent: 2 },
-      'a read after 503': { method: 'GET', fault: reply(503), then: 'ok', sent: 2 },
-      'a read after 429': { method: 'GET', fault: reply(429), then: 'ok', sent: 2 },
+      'a read after 500': { method: 'GET', fault: reply(500), ends: 'ok', sent: 2 },
+      'a read after 503': { method: 'GET', fault: reply(503), ends: 'ok', sent: 2 },
+      'a read after 429': { method: 'GET', fault: reply(429), ends: 'ok', sent: 2 },
       'a read whose connection broke': {
         method: 'GET',
         fault: { kind: 'drop-request' },
-        then: 'ok',
+        ends: 'ok',
         sent: 2,
       },
       'a read whose answer was lost': {
         method: 'GET',
         fault: { kind: 'drop-response' },
-        then: 'ok',
+        ends: 'ok',
         sent: 2,
       },
-      'a read answered with garbage': { method: 'GET', fault: { kind: 'garbage' }, then: 'ok', sent: 2 },
-      'a create after 429 with Retry-After': { method: 'POST', fault: reply(429, 0), then: 'ok', sent: 2 },
-      'a create after 503 with Retry-After': { method: 'POST', fault: reply(503, 0), then: 'ok', sent: 2 },
-      'no create after a bare 503': { method: 'POST', fault: reply(503), then: 'api', sent: 1 },
-      'no create after 500': { method: 'POST', fault: reply(500), then: 'api', sent: 1 },
+      'a read answered with garbage': { method: 'GET', fault: { kind: 'garbage' }, ends: 'ok', sent: 2 },
+      'a create after 429 with Retry-After': { method: 'POST', fault: reply(429, 0), ends: 'ok', sent: 2 },
+      'a create after 503 with Retry-After': { method: 'POST', fault: reply(503, 0), ends: 'ok', sent: 2 },
+      'no create after a bare 503': { method: 'POST', fault: reply(503), ends: 'api', sent: 1 },
+      'no create after 500': { method: 'POST', fault: reply(500), ends: 'api', sent: 1 },
       'no create whose connection broke': {
         method: 'POST',
         fault: { kind: 'drop-request' },
-        then: 'lost',
+        ends: 'lost',
         sent: 1,
       },
       'no create whose answer was lost': {
         method: 'POST',
         fault: { kind: 'drop-response' },
-        then: 'lost',
+        ends: 'lost',
         sent: 1,
       },
       'no create answered with garbage': {
         method: 'POST',
         fault: { kind: 'garbage' },
-        then: 'lost',
+        ends: 'lost',
         sent: 1,
       },
       'no replace whose answer was lost': {
         method: 'PUT',
         fault: { kind: 'drop-response' },
-        then: 'lost',
+        ends: 'lost',
         sent: 1,
       },
       'no delete whose answer was lost': {
         method: 'DELETE',
         fault: { kind: 'drop-response' },
-        then: 'lost',
+        ends: 'lost',
         sent: 1,
       },
       'no patch whose answer was lost': {
         method: 'PATCH',
         fault: { kind: 'drop-response' },
-        then: 'lost',
+        ends: 'lost',
         sent: 1,
       },
-      'no read after 403': { method: 'GET', fault: reply(403), then: 'api', sent: 1 },
-      'no write after 422': { method: 'PUT', fault: reply(422), then: 'api', sent: 1 },
+      'no read after 403': { method: 'GET', fault: reply(403), ends: 'api', sent: 1 },
+      'no write after 422': { method: 'PUT', fault: reply(422), ends: 'api', sent: 1 },
       'no read when Retry-After is beyond the deadline': {
         method: 'GET',
         fault: reply(429, 60),
-        then: 'api',
+        ends: 'api',
         sent: 1,
       },
     };
-    for (const [name, { method, fault, then, sent }] of Object.entries(cases)) {
+    for (const [name, { method, fault, ends, sent }] of Object.entries(cases)) {
       it(name, async () => {
         api.fail(fault);
         const outcome = transport.request(call(method));
-        if (then === 'ok') await outcome;
-        else await assert.rejects(outcome, (error) => error instanceof failure[then]);
+        if (ends === 'ok') await outcome;
+        else await assert.rejects(outcome, (error) => error instanceof failure[ends]);
         assert.equal(api.requests.length, sent);
       });
     }
@@ -220,24 +221,25 @@ describe('transport', () => {
   });
 });
 
+const anError = (code: number, reason = ''): ApiError =>
+  new ApiError({ method: 'GET', path: '/x', code, reason });
+
 describe('ApiError', () => {
-  const api = (code: number, reason = ''): ApiError =>
-    new ApiError({ method: 'GET', path: '/x', code, reason });
   const cases: Record<string, { guard: (error: unknown) => boolean; yes: ApiError; no: ApiError }> = {
     'a conflict is not a taken name': {
       guard: isConflict,
-      yes: api(409, 'Conflict'),
-      no: api(409, 'AlreadyExists'),
+      yes: anError(409, 'Conflict'),
+      no: anError(409, 'AlreadyExists'),
     },
     'a taken name is not a conflict': {
       guard: isAlreadyExists,
-      yes: api(409, 'AlreadyExists'),
-      no: api(409, 'Conflict'),
+      yes: anError(409, 'AlreadyExists'),
+      no: anError(409, 'Conflict'),
     },
-    'gone by code': { guard: isGone, yes: api(410), no: api(404) },
-    'gone by reason': { guard: isGone, yes: api(400, 'Expired'), no: api(400) },
-    'not found': { guard: isNotFound, yes: api(404), no: api(410) },
-    'forbidden is not unauthorized': { guard: isForbidden, yes: api(403), no: api(401) },
+    'gone by code': { guard: isGone, yes: anError(410), no: anError(404) },
+    'gone by reason': { guard: isGone, yes: anError(400, 'Expired'), no: anError(400) },
+    'not found': { guard: isNotFound, yes: anError(404), no: anError(410) },
+    'forbidden is not unauthorized': { guard: isForbidden, yes: anError(403), no: anError(401) },
   };
   for (const [name, { guard, yes, no }] of Object.entries(cases)) {
     it(name, () =>

@@ -111,7 +111,7 @@ export class FakeApi {
 
   /** Does that to every open watch, right now. */
   breakWatches(fault: WatchFault): void {
-    for (const watch of [...this.#watches]) {
+    for (const watch of this.#watches) {
       if (!LEAVES_OPEN.has(fault)) this.#watches.delete(watch);
       breakWatch(watch, fault);
     }
