@@ -17,13 +17,13 @@ export interface AgentOptions {
   readonly podName: string;
   readonly node: string;
   readonly terminationLog: string;
-  /** Aborted on SIGTERM. */
+  /** Aborted on SIGTERM. Only observe listens: prepare and publish may be killed at any moment. */
   readonly signal: AbortSignal;
   /** One line for people. */
   readonly log: (line: string) => void;
   readonly now: () => Date;
-  /** observe: where it listens. Port 0 picks a free one. */
-  readonly listen: { readonly host: string; readonly port: number };
+  /** observe: where it listens; on all addresses without a host. Port 0 picks a free one. */
+  readonly listen: { readonly host?: string; readonly port: number };
   /** observe: called with the port once it answers. */
   readonly onListening?: (port: number) => void;
   /** observe: pause between two looks at the markers, in milliseconds. */

@@ -34,7 +34,7 @@ export function agentOptions(
     signal,
     log: (line) => process.stdout.write(`${line}\n`),
     now: () => new Date(),
-    listen: { host: '::', port: OBSERVE_PORT },
+    listen: { port: OBSERVE_PORT },
     scanIntervalMs: 1000,
   };
 }

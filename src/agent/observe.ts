@@ -65,7 +65,7 @@ async function serve(report: () => ProgressReport, options: AgentOptions): Promi
     answer(request.method ?? '', request.url ?? '', { response, report });
   });
   server.maxConnections = 64;
-  server.listen(options.listen.port, options.listen.host);
+  server.listen(options.listen);
   await once(server, 'listening');
   const address = server.address();
   if (address !== null && typeof address === 'object') options.onListening?.(address.port);

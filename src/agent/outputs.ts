@@ -50,12 +50,13 @@ async function removeFailed(
   const paths = failed
     .flatMap(({ unit }) => unit.outputs.map(({ path }) => path))
     .filter((path) => !kept.has(path));
-  await mapBounded(paths, CONCURRENCY, async (path) => {
-    // A link in place of the directory is dropped with the tree's other links, not followed.
-    if (await hasRealParents(out, path)) await rm(join(out, path), { recursive: true, force: true });
-  });
-  for (const directory of new Set(paths.map((path) => dirname(path)))) {
-    // oxlint-disable-next-line no-await-in-loop -- few directories
+  // Behind a link, nothing of this task is to be found: the link goes with the tree's other links.
+  const real = await mapBounded(paths, CONCURRENCY, async (path) =>
+    (await hasRealParents(out, path)) ? [path] : [],
+  );
+  await mapBounded(real.flat(), CONCURRENCY, (path) => rm(join(out, path), { recursive: true, force: true }));
+  for (const directory of new Set(real.flat().map((path) => dirname(path)))) {
+    // oxlint-disable-next-line no-await-in-loop -- few directories; those that hold something stay
     if (directory !== '.') await rmdir(join(out, directory)).catch(() => undefined);
   }
 }

@@ -30,16 +30,21 @@ export async function publish(request: AgentRequest, options: AgentOptions): Pro
   const before = await inspectTarget(places.target.directory, request.identity);
   if (before.kind === 'other') throw conflict(places, before.owner);
   if (before.kind === 'ours') return finish(places, before, options);
-  await verifyAndComplete(request, places, options);
-  await moveIntoPlace(request, places);
-  const after = await inspectTarget(places.target.directory, request.identity);
-  if (after.kind !== 'ours') {
-    throw new AgentFailure(
-      'Storage',
-      `${shown(places.target.relative)} is not there after it was published: check the volume`,
-    );
+  try {
+    await verifyAndComplete(request, places, options);
+    await moveIntoPlace(request, places);
+  } catch (error) {
+    // Another pod of this task may have published meanwhile, and removed this one's staging.
+    const after = await inspectTarget(places.target.directory, request.identity).catch(() => undefined);
+    if (after?.kind === 'ours') return finish(places, after, options);
+    throw error;
   }
-  return finish(places, after, options);
+  const after = await inspectTarget(places.target.directory, request.identity);
+  if (after.kind === 'ours') return finish(places, after, options);
+  throw new AgentFailure(
+    'Storage',
+    `${shown(places.target.relative)} is not there after it was published: ask the administrator to check the volume`,
+  );
 }
 
 async function verifyAndComplete(

@@ -125,6 +125,8 @@ const EXIT_MEANING: Readonly<Record<number, string>> = {
 };
 
 function inspectOnce(verify: Verification, promise: PromisedOutput): Promise<Inspection> {
+  // Only the recordings of one dataset run share outputs; elsewhere remembering them would only take memory.
+  if (verify.request.run.per !== 'Dataset') return inspectPromise(verify, promise);
   const known = verify.shared.get(promise.path);
   if (known !== undefined) return known;
   const inspection = inspectPromise(verify, promise);
