@@ -1,19 +1,18 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import process from 'node:process';
-import { z } from 'zod';
-import { ensureBinaries } from '../cluster/build.ts';
-import { cacheDir } from '../cluster/cache.ts';
+import { GROUP } from '../../src/api/keys.ts';
 import { run } from '../cluster/exec.ts';
 import { buildImage, loadImage, type ImageTarget } from '../cluster/images.ts';
-import { chooseDriver, DRIVERS, parseOptions, type Driver } from '../cluster/options.ts';
+import { chooseDriver, parseOptions, type Driver, type Options } from '../cluster/options.ts';
 import { createProgress } from '../cluster/progress.ts';
 import { MODEL_IMAGES, type ImageSpec } from './images.ts';
 import type { VolumeSource } from './install.ts';
-import type { Access, Kube } from './kube.ts';
+import { createKube, type Access, type Kube } from './kube.ts';
 import { CLAIM, OWNER } from './names.ts';
+import { readState, writeState } from './state.ts';
 import { hostStore, podStore, type Store } from './store.ts';
 
 /** The cluster of the demo, whatever drives it. */
@@ -28,28 +27,8 @@ export type Cluster = {
   readonly store: (kube: Kube) => Promise<Store>;
 };
 
-/** What `make demo-clean` must know about an earlier run. */
-const state = z.object({ driver: z.enum(DRIVERS), started: z.boolean() });
-export type DemoState = z.output<typeof state>;
-
-const stateFile = (): string => join(cacheDir(), 'demo', 'state.json');
-
-export async function readState(): Promise<DemoState | undefined> {
-  const text = await readFile(stateFile(), 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : state.parse(JSON.parse(text));
-}
-
-async function writeState(value: DemoState): Promise<void> {
-  await mkdir(dirname(stateFile()), { recursive: true });
-  await writeFile(stateFile(), `${JSON.stringify(value)}\n`);
-}
-
-export async function forgetState(): Promise<void> {
-  await rm(stateFile(), { force: true });
-}
-
 /** Where the native cluster's node, which is this machine, keeps the shared volume. */
-export const NATIVE_STORE = '/var/lib/analysis-demo/store';
+export const nativeStore = (cluster: string): string => `/var/lib/${cluster}-demo/store`;
 /** The same inside the container that is kind's node. */
 const KIND_STORE = '/var/local/analysis-demo/store';
 
@@ -57,14 +36,16 @@ const KIND_STORE = '/var/local/analysis-demo/store';
 export async function openCluster(write: (line: string) => void): Promise<Cluster> {
   const options = parseOptions({});
   const driver = await chooseDriver(options);
-  const kubeconfig = join(options.state, 'kubeconfig');
-  const earlier = await readState();
-  const running = driver === 'current' || existsSync(kubeconfig);
+  const earlier = await readState(options.name);
+  const running = driver === 'current' || existsSync(join(options.state, 'kubeconfig'));
   write(`    driver ${driver}${running ? ', using the cluster that is there' : ', starting a new cluster'}`);
   // Written before the start, so that an interrupted first run is still cleaned up completely.
-  await writeState({ driver, started: (earlier?.driver === driver && earlier.started) || !running });
-  await clusterCommand(['up']);
-  const access = await accessTo(driver, kubeconfig);
+  const state = earlier ?? { driver, started: !running, kindsBefore: false };
+  await writeState(options.name, state);
+  await clusterCommand(['up', '--driver', driver]);
+  const access = accessTo(options);
+  if (earlier === undefined)
+    await writeState(options.name, { ...state, kindsBefore: await hasKinds(access) });
   return {
     driver,
     access,
@@ -73,12 +54,17 @@ export async function openCluster(write: (line: string) => void): Promise<Cluste
   };
 }
 
-/** kubectl of the cluster's own version where hack/cluster built one. */
-export async function accessTo(driver: Driver, kubeconfig: string): Promise<Access> {
-  if (driver === 'current') return { kubectl: 'kubectl' };
-  if (driver === 'kind') return { kubectl: 'kubectl', kubeconfig };
-  const built = await ensureBinaries(['kubernetes'], createProgress());
-  return { kubectl: built['kubectl'] ?? 'kubectl', kubeconfig };
+async function hasKinds(access: Access): Promise<boolean> {
+  return (await createKube(access).get(`/apis/${GROUP}`)) !== undefined;
+}
+
+/** kubectl of the cluster's own version where the driver brings one. */
+export function accessTo(options: Options): Access {
+  const brought = join(options.state, 'bin', 'kubectl');
+  return {
+    kubectl: existsSync(brought) ? brought : 'kubectl',
+    kubeconfig: join(options.state, 'kubeconfig'),
+  };
 }
 
 /** Runs a command of hack/cluster with its progress on this terminal. */
@@ -127,10 +113,10 @@ function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store'
     case 'native':
       return {
         volume: async () => {
-          await mkdir(NATIVE_STORE, { recursive: true });
-          return { hostPath: NATIVE_STORE };
+          await mkdir(nativeStore(name), { recursive: true });
+          return { hostPath: nativeStore(name) };
         },
-        store: () => hostStore(NATIVE_STORE),
+        store: () => hostStore(nativeStore(name)),
       };
     case 'kind':
       return {

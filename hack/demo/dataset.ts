@@ -1,5 +1,5 @@
-import { cp, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { cp, mkdir, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 import { cacheDir } from '../cluster/cache.ts';
 import { fetchSpeech, SOURCES, SPEECH, type SpeechFiles } from './sources.ts';
 
@@ -15,7 +15,7 @@ export type Recording = {
   readonly speech: string;
   /** A word that a recogniser must hear in it, where the wording is known and clear. */
   readonly hears?: string;
-  /** Seconds of sound; a broken one is cut in the middle of its data. */
+  /** Cut in the middle of its data. */
   readonly broken?: true;
 };
 
@@ -58,6 +58,8 @@ const SECONDS_PER_BYTE = 1 / 32_000;
 /** The dataset as files on this machine, ready to be put on a store. */
 export type Dataset = {
   readonly directory: string;
+  /** Every file, relative to the directory. */
+  readonly files: readonly string[];
   readonly recordings: readonly Recording[];
   readonly seconds: number;
   readonly missing: readonly string[];
@@ -80,7 +82,10 @@ export async function makeDataset(say: (text: string) => void): Promise<Dataset>
     recordings.map(async ({ path }) => (await readFile(join(directory, STANDARD, path))).length),
   );
   const seconds = sizes.reduce((sum, size) => sum + size, 0) * SECONDS_PER_BYTE;
-  return { directory, recordings, seconds, missing: speech.missing };
+  const files = (await readdir(directory, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(directory, join(entry.parentPath, entry.name)));
+  return { directory, files, recordings, seconds, missing: speech.missing };
 }
 
 // The downloads are 16 kHz mono already, so the converted copy equals the raw one, as `child-project process` would leave it.

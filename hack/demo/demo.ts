@@ -71,8 +71,18 @@ async function prepare({
     installChart(cluster.access, { repository: OPERATOR_REPOSITORY, tag: operator.version }),
   );
   await steps.step('catalogue of models', () => applyModels(kube));
-  await steps.step(`dataset ${DATASET_PATH} on the volume`, () => store.put(dataset.directory, DATASET_PATH));
+  await steps.step(`dataset ${DATASET_PATH} on the volume`, () => layDataset(store, dataset, write));
   return { store, dataset };
+}
+
+// Inputs that change while an earlier task still reads them would make it fail.
+async function layDataset(store: Store, dataset: Dataset, write: Write): Promise<void> {
+  const present = new Set(await store.list(DATASET_PATH));
+  if (dataset.files.every((file) => present.has(file))) {
+    write('    there already');
+    return;
+  }
+  await store.put(dataset.directory, DATASET_PATH);
 }
 
 /** True when the API server refused the task with the message expected. */

@@ -83,7 +83,7 @@ export async function installChart(
   ];
   await run(await helmPath(), [...args, ...settings], {
     timeoutMs: 240_000,
-    ...(access.kubeconfig === undefined ? {} : { env: { KUBECONFIG: access.kubeconfig } }),
+    env: { KUBECONFIG: access.kubeconfig },
   });
 }
 

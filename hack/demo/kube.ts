@@ -1,7 +1,7 @@
 import { run, tryRun, type RunResult } from '../cluster/exec.ts';
 
-/** How to reach the cluster: the kubectl binary and the kubeconfig (undefined: kubectl's own default). */
-export type Access = { readonly kubectl: string; readonly kubeconfig?: string };
+/** How to reach the cluster: the kubectl binary and the kubeconfig. */
+export type Access = { readonly kubectl: string; readonly kubeconfig: string };
 
 /** kubectl bound to one cluster. */
 export type Kube = {
@@ -20,7 +20,7 @@ const TIMEOUT_MS = 120_000;
 export function createKube(access: Access): Kube {
   const options = (stdin?: string) => ({
     timeoutMs: TIMEOUT_MS,
-    ...(access.kubeconfig === undefined ? {} : { env: { KUBECONFIG: access.kubeconfig } }),
+    env: { KUBECONFIG: access.kubeconfig },
     ...(stdin === undefined ? {} : { stdin }),
   });
   const runKubectl: Kube['run'] = (args, stdin) => run(access.kubectl, args, options(stdin));

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Access } from './kube.ts';
 import { NAMESPACE, SYSTEM_NAMESPACE, RELEASE } from './names.ts';
 import type { Seen } from './observe.ts';
@@ -85,8 +86,8 @@ export function timingLines(timings: readonly Timing[]): readonly string[] {
 }
 
 const setup = ({ kubectl, kubeconfig }: Access): readonly string[] => [
-  ...(kubeconfig === undefined ? [] : [`export KUBECONFIG=${kubeconfig}`]),
-  ...(kubectl === 'kubectl' ? [] : [`alias kubectl=${kubectl}`]),
+  `export KUBECONFIG=${kubeconfig}`,
+  ...(kubectl === 'kubectl' ? [] : [`export PATH=${dirname(kubectl)}:$PATH`]),
 ];
 
 /** Commands with which somebody can look around in what the demo left. */

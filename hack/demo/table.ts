@@ -12,7 +12,7 @@ export function cells(task: DemoTask, seen: Seen | undefined, now: number): read
     task.name,
     task.spec.model,
     status.phase ?? '-',
-    status.reason ?? '',
+    status.reason === status.phase ? '' : (status.reason ?? ''),
     status.progress?.summary ?? '',
     age,
   ];
