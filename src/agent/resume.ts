@@ -27,7 +27,7 @@ export async function earlierPods(staging: StagingPaths): Promise<Pod[]> {
     .filter((pod) => pod.pod !== staging.pod);
 }
 
-/** Ids of units that were started in at least KILLS_ALLOWED earlier pods and never ended there. */
+/** Ids of units that ended their process by being killed, or never ended, in at least KILLS_ALLOWED earlier pods. */
 export async function killedUnits(pods: readonly Pod[]): Promise<Set<string>> {
   const kills = new Map<string, number>();
   for (const pod of pods) {
@@ -51,7 +51,8 @@ async function unfinished(control: string): Promise<string[]> {
     COPIES_AT_ONCE,
     async (id) => (await stat(join(control, `${id}.start`))).size,
   );
-  return started.filter((_, index) => (sizes[index] ?? 0) > 0);
+  const killed = names.filter((name) => name.endsWith('.killed')).map((name) => name.slice(0, -7));
+  return [...started.filter((_, index) => (sizes[index] ?? 0) > 0), ...killed];
 }
 
 /** Copies what can be reused into this pod's staging; returns the records of the copies by unit key. */

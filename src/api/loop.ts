@@ -4,6 +4,7 @@
  *
  *   <id>.start   one line per start; emptied when the pod is asked to stop, so that only a kill leaves it behind
  *   <id>.exit    exit code of the unit; written whole or not at all
+ *   <id>.killed  beside an exit code of 137: the kernel killed the unit, most likely for memory
  *   gpu          the GPU that the container runtime assigned
  *
  * Guarantees: a unit with an exit marker is never run again; one unit's failure never ends the loop; the loop exits 0,
@@ -37,6 +38,7 @@ unit() {
     printf ' %s' "$@" >&2
     printf '\\n' >&2
   fi
+  if [ "$code" -eq 137 ]; then : >"$control/$current.killed"; fi
   echo "$code" >"$control/$current.tmp" && mv -f "$control/$current.tmp" "$control/$current.exit"
   current=
   return 0

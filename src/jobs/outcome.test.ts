@@ -97,6 +97,11 @@ const table: Record<string, Row> = {
     is: 'running',
     says: 'NodeLost',
   },
+  'a model killed for memory in a pod that kubelet never ends': {
+    given: { pods: [aPod({ model: ended(0, { reason: 'OOMKilled' }) })] },
+    is: 'doomed',
+    says: 'OutOfMemory',
+  },
   'a complete Job': {
     given: { job: aJob('Complete'), pods: [aPod({ publish: reporting(0, {}) }, { phase: 'Succeeded' })] },
     is: 'succeeded',
@@ -265,7 +270,7 @@ const table: Record<string, Row> = {
 };
 
 function wordOf(outcome: Outcome): string {
-  if (outcome.is === 'failed') return outcome.category;
+  if (outcome.is === 'failed' || outcome.is === 'doomed') return outcome.category;
   return outcome.is === 'succeeded' ? (outcome.report?.message ?? '') : outcome.reason;
 }
 

@@ -16,6 +16,8 @@ export type Outcome =
       readonly pod: PodView;
       readonly startedAt: string | undefined;
     }
+  /** The pod hangs: it can neither go on nor end by itself, so somebody has to end it. */
+  | { readonly is: 'doomed'; readonly category: Category; readonly message: string }
   | { readonly is: 'succeeded'; readonly report: AgentReport | undefined; readonly pod: PodView | undefined }
   | {
       readonly is: 'failed';
@@ -68,6 +70,7 @@ function progressOf(pod: PodView, now: Date): Outcome {
     pod,
     startedAt,
   });
+  if (model?.terminated?.reason === 'OOMKilled') return { is: 'doomed', ...OUT_OF_MEMORY };
   if (isForgotten(pod, now)) {
     return running(
       'NodeLost',
@@ -180,6 +183,16 @@ function fromDeadline(pod: PodView, job: JobView): Outcome | undefined {
   };
 }
 
+/**
+ * With cgroup v1 the kernel kills one process of the model and its shell may still exit with 0. kubelet then starts
+ * nothing more, because it takes the container for failed, but never ends the pod, because the exit code is 0.
+ */
+const OUT_OF_MEMORY = {
+  category: 'OutOfMemory',
+  message:
+    'The model was killed because it needed more memory than resources.memory of the AnalysisModel allows',
+} as const;
+
 /** Exit codes with which the runtime reports that the process was never started, or was killed. */
 const KILLED = 137;
 
@@ -193,12 +206,7 @@ function fromModel(pod: PodView, exitCodes: Evidence['exitCodes']): Outcome | un
     return { is: 'failed', category: 'ConfigError', message };
   }
   if (ended.reason === 'OOMKilled' || ended.exitCode === KILLED) {
-    return {
-      is: 'failed',
-      category: 'OutOfMemory',
-      message:
-        'The model was killed because it needed more memory than resources.memory of the AnalysisModel allows',
-    };
+    return { is: 'failed', ...OUT_OF_MEMORY };
   }
   return fromExitCode(ended.exitCode, ended.message, exitCodes);
 }

@@ -45,7 +45,7 @@ function ageOf(seen: Observed, job: JobView): number {
 
 function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefined {
   if (pendingLeftMs(seen, outcome) > 0) return undefined;
-  const category: Category = outcome.stuck ?? 'Unschedulable';
+  const category: Category = outcome.stuck ?? 'PendingDeadlineExceeded';
   const message = `${outcome.message} (waited ${pendingDeadline(seen)} s, the pending deadline); ${treatment(category).hint}`;
   return { category, message };
 }

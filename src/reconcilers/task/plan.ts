@@ -57,6 +57,8 @@ function follow(seen: Observed, attempt: Attempt): TaskPlan {
       return waiting(seen, job, outcome, pods.length > 0);
     case 'running':
       return running(seen, job, outcome);
+    case 'doomed':
+      return stop(seen, outcome);
     case 'succeeded':
       return succeeded(seen, job, outcome);
     case 'failed':

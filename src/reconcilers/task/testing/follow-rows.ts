@@ -115,4 +115,14 @@ export const followRows: Rows = {
     phase: 'Pending',
     reason: 'Stopping',
   },
+  'stops a pod that hangs because its model was killed for memory': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob()],
+      pods: [aPod({ model: ended(0, { reason: 'OOMKilled' }) })],
+    }),
+    does: ['delete job night-1'],
+    reason: 'Stopping',
+    message: /resources\.memory/,
+  },
 };

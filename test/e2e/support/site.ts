@@ -1,0 +1,185 @@
+import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import { after, before } from 'mocha';
+import { ensureBinaries } from '../../../hack/cluster/build.ts';
+import { run } from '../../../hack/cluster/exec.ts';
+import { buildImage, loadImage } from '../../../hack/cluster/images.ts';
+import { parseOptions } from '../../../hack/cluster/options.ts';
+import { createProgress } from '../../../hack/cluster/progress.ts';
+import { operatorImage } from '../../../hack/demo/images.ts';
+import { createKube, type Kube } from '../../../hack/demo/kube.ts';
+import { ROOT } from '../../../hack/gen/files.ts';
+import { helmPath } from '../../../hack/helm.ts';
+
+/** Where the end-to-end tests run: the native cluster, with the chart installed beside whatever else is there. */
+export interface Site {
+  readonly kube: Kube;
+  readonly kubectl: string;
+  readonly kubeconfig: string;
+}
+
+export const TASKS = 'analysis-e2e';
+/** A namespace whose store is a volume of a few MiB. */
+export const SMALL = 'analysis-e2e-small';
+const SYSTEM = 'analysis-e2e-system';
+const CLAIM = 'e2e-store';
+export const STORES = {
+  [TASKS]: '/var/lib/analysis-e2e/store',
+  [SMALL]: '/var/lib/analysis-e2e/small',
+} as const;
+export const OWNER = { uid: 1234, gid: 2345 };
+export const MODEL_IMAGE = 'localhost/analysis-operator/sh-model:test';
+const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+const SET_UP_MS = 45 * 60_000;
+const SMALL_STORE_SIZE = '6m';
+
+let opened: Site | undefined;
+
+// Importing this module registers the hooks: one site per process.
+before('a cluster with the operator in it', async function () {
+  this.timeout(SET_UP_MS);
+  opened = await open();
+});
+
+after('remove what the tests made', async function () {
+  this.timeout(180_000);
+  if (opened && !process.env['ANALYSIS_E2E_KEEP']) await close(opened);
+});
+
+export function site(): Site {
+  if (!opened) throw new Error('the cluster is not up yet: call site() inside a test');
+  return opened;
+}
+
+async function open(): Promise<Site> {
+  const options = parseOptions({ driver: 'native' });
+  await run(process.execPath, [join(ROOT, 'hack/cluster/main.ts'), 'up', '--driver', 'native'], {
+    timeoutMs: SET_UP_MS,
+  });
+  const built = await ensureBinaries(['kubernetes'], createProgress());
+  const kubectl = built['kubectl'] ?? 'kubectl';
+  const kubeconfig = join(options.state, 'kubeconfig');
+  const here: Site = { kube: createKube({ kubectl, kubeconfig }), kubectl, kubeconfig };
+  await close(here); // what an interrupted run left
+  const operator = await provideImages({ driver: 'native', name: options.name, state: options.state });
+  await createNamespaces(here);
+  await installChart(here, operator);
+  return here;
+}
+
+/** Returns the tag of the operator's image. */
+async function provideImages(target: Parameters<typeof loadImage>[1]): Promise<string> {
+  const progress = createProgress();
+  const operator = await operatorImage();
+  const context = join(ROOT, 'test/images/sh-model');
+  const model = {
+    tag: MODEL_IMAGE,
+    dockerfile: join(context, 'Dockerfile'),
+    context,
+    offlineBase: undefined,
+  };
+  for (const { tag, dockerfile, context: directory, offlineBase } of [operator, model]) {
+    const buildArgs: Record<string, string> = offlineBase ? { BASE: offlineBase } : {};
+    await buildImage({ tag, file: dockerfile, context: directory, buildArgs }, 'native', progress);
+    await loadImage(tag, target, progress);
+  }
+  return operator.tag;
+}
+
+async function createNamespaces({ kube }: Site): Promise<void> {
+  for (const [namespace, path] of Object.entries(STORES)) {
+    await mkdir(path, { recursive: true });
+    if (namespace === SMALL)
+      await run('mount', ['-t', 'tmpfs', '-o', `size=${SMALL_STORE_SIZE}`, 'e2e-small', path]);
+    await chown(path, OWNER.uid, OWNER.gid);
+    await chmod(path, 0o2775);
+    await kube.apply([
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels: RESTRICTED } },
+    ]);
+    await kube.apply(volume(namespace, path));
+  }
+}
+
+function volume(namespace: string, path: string): object[] {
+  const size = { storage: '1Gi' };
+  const spec = { accessModes: ['ReadWriteMany'], storageClassName: '' };
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name: namespace },
+      spec: {
+        ...spec,
+        capacity: size,
+        hostPath: { path, type: 'Directory' },
+        claimRef: { namespace, name: CLAIM },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: CLAIM, namespace },
+      spec: { ...spec, volumeName: namespace, resources: { requests: size } },
+    },
+  ];
+}
+
+/** Only the tests' own namespaces are watched, so the operator of a demo on the same cluster is left alone. */
+async function installChart({ kube, kubeconfig }: Site, image: string): Promise<void> {
+  const [repository = '', tag = ''] = image.split(/:(?=[^:/]*$)/);
+  const foreignCrds = (await kube.attempt(['get', 'crd', 'analysistasks.analysis.elsi.dev'])).code === 0;
+  const settings = {
+    'image.repository': repository,
+    'image.tag': tag,
+    'config.allowTags': 'true',
+    'config.store.claimName': CLAIM,
+    'config.identity.runAsUser': String(OWNER.uid),
+    'config.identity.runAsGroup': String(OWNER.gid),
+    'config.namespaces': `{${TASKS},${SMALL}}`,
+    'config.progress.intervalSeconds': '1',
+    'config.leaderElection.leaseDurationSeconds': '5',
+    'config.leaderElection.renewDeadlineSeconds': '3',
+    'config.leaderElection.retryPeriodSeconds': '1',
+    'config.priorityClasses.Low': '',
+    'config.priorityClasses.Normal': '',
+    'config.priorityClasses.High': '',
+    'priorityClasses.create': 'false',
+    'crds.install': String(!foreignCrds),
+  };
+  if (foreignCrds) await kube.run(['apply', '--server-side', '--force-conflicts', '-f', join(ROOT, 'crds')]);
+  const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const chart = join(ROOT, 'charts/analysis-operator');
+  const args = [
+    'upgrade',
+    '--install',
+    SYSTEM,
+    chart,
+    '--namespace',
+    SYSTEM,
+    '--create-namespace',
+    '--wait',
+    '--timeout',
+    '180s',
+  ];
+  await run(await helmPath(), [...args, ...sets], { env: { KUBECONFIG: kubeconfig }, timeoutMs: 240_000 });
+}
+
+async function close({ kube, kubeconfig }: Site): Promise<void> {
+  await kube.attempt(['delete', 'namespace', TASKS, SMALL, '--ignore-not-found', '--timeout=90s']);
+  const helm = await helmPath();
+  await run(helm, ['uninstall', SYSTEM, '--namespace', SYSTEM, '--ignore-not-found', '--wait'], {
+    env: { KUBECONFIG: kubeconfig },
+  });
+  await kube.attempt(['delete', 'namespace', SYSTEM, '--ignore-not-found', '--timeout=60s']);
+  await kube.attempt(['delete', 'pv', TASKS, SMALL, '--ignore-not-found']);
+  await kube.attempt(['delete', 'analysismodels', '-l', 'analysis.elsi.dev/e2e=true']);
+  await run('sh', [
+    '-c',
+    `while mountpoint -q ${STORES[SMALL]}; do umount -l ${STORES[SMALL]} || exit 1; done`,
+  ]);
+  await rm('/var/lib/analysis-e2e', { recursive: true, force: true });
+}
+
+/** Name of the Deployment whose pods the tests kill. */
+export const OPERATOR = { namespace: SYSTEM, selector: 'app.kubernetes.io/component=controller' };

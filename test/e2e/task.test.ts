@@ -1,0 +1,367 @@
+import assert from 'node:assert/strict';
+import { symlink } from 'node:fs/promises';
+import { before, describe, it } from 'mocha';
+import { wav } from '../../src/agent/fixtures.ts';
+import { eventually } from '../support/eventually.ts';
+import { OPERATOR, OWNER, site, SMALL } from './support/site.ts';
+import {
+  dataset,
+  ended,
+  get,
+  model,
+  onStore,
+  podsOf,
+  read,
+  stat,
+  task,
+  tree,
+  until,
+} from './support/work.ts';
+
+describe('a task in real pods', () => {
+  let file: string;
+
+  before(async () => {
+    file = await model('file');
+  });
+
+  it('publishes verified outputs by one rename, owned and moded as documented', async () => {
+    await dataset('good', { 'child 1/day 1/a.wav': wav(), 'child-2/b.wav': wav(), 'c.wav': wav() });
+    await task('good', { model: file, dataset: { path: 'good' } });
+    const seen = new Set<string>();
+    const watching = eventually(
+      'the outputs appear',
+      async () => {
+        const files = await tree('good/outputs/good');
+        if (files.length > 0) seen.add(files.join('|'));
+        return (await get('good'))?.status?.phase === 'Succeeded' ? true : undefined;
+      },
+      240_000,
+    );
+    const status = await ended('good');
+    await watching;
+    assert.equal(status.phase, 'Succeeded', status.message);
+    assert.equal(status.progress?.summary, '3/3');
+    const files = await tree('good/outputs/good');
+    assert.deepEqual(files, [
+      'manifest.json',
+      'metannots.yml',
+      'raw/c.rttm',
+      'raw/child 1/day 1/a.rttm',
+      'raw/child-2/b.rttm',
+    ]);
+    assert.deepEqual([...seen], [files.join('|')], 'nobody ever saw a part of the outputs');
+    for (const name of files) {
+      const { uid, gid, mode } = await stat(`good/outputs/good/${name}`);
+      assert.deepEqual({ uid, gid, mode: (mode & 0o777).toString(8) }, { ...OWNER, mode: '664' }, name);
+    }
+    assert.equal(((await stat('good/outputs/good/raw')).mode & 0o777).toString(8), '775');
+    const manifest: unknown = JSON.parse(await read('good/outputs/good/manifest.json'));
+    const uid = (await get('good'))?.metadata.uid;
+    assert.deepEqual((manifest as { identity: unknown }).identity, uid);
+    assert.deepEqual(await tree(`good/outputs/.staging/${uid}`), [], 'nothing is left in staging');
+  });
+
+  it('gives the model no token and no privilege', async () => {
+    const uid = (await get('good'))?.metadata.uid ?? '';
+    const [pod] = await podsOf(uid);
+    assert.ok(pod);
+    assert.doesNotMatch(JSON.stringify(pod.spec), /kube-api-access|serviceAccountToken/);
+  });
+
+  it('shows progress while it runs, and the model log by kubectl logs', async () => {
+    const slow = await model('slow', {
+      run: { per: 'File', command: ['/opt/sh-model/model.sh', '{input}', '{output}', 'slow', '3'] },
+    });
+    await dataset('slow', { 'a.wav': wav(), 'b.wav': wav(), 'c.wav': wav(), 'd.wav': wav() });
+    await task('slow', { model: slow, dataset: { path: 'slow' } });
+    const middle = await until(
+      'slow',
+      'in the middle',
+      ({ phase, progress }) =>
+        phase === 'Running' && (progress?.unitsDone ?? 0) > 0 && (progress?.percent ?? 0) < 100,
+    );
+    assert.equal(middle.progress?.unitsTotal, 4);
+    const columns = await site().kube.run(['get', 'analysistask', 'slow', '-n', 'analysis-e2e']);
+    assert.match(columns, /NAME +PHASE +REASON +PROGRESS +MODEL +DATASET +AGE/);
+    assert.match(columns, /slow +Running +Running +[1-3]\/4 +e2e-slow +slow/);
+    const log = await site().kube.run(['logs', `job/${middle.attempt?.jobName ?? ''}`, '-n', 'analysis-e2e']);
+    assert.match(log, /stand-in model: slow on \/data\/recordings\/converted\/standard\/a\.wav/);
+    assert.equal((await ended('slow')).phase, 'Succeeded');
+  });
+
+  it('runs a whole dataset at once with per: Dataset', async () => {
+    const whole = await model('dataset', {
+      run: { per: 'Dataset', command: ['/opt/sh-model/model-dataset.sh', '{inputDir}', '{outputDir}'] },
+      gpu: { count: 1 },
+    });
+    await dataset('whole', { 'a.wav': wav(), 'x/b.wav': wav() });
+    await task('whole', { model: whole, dataset: { path: 'whole' } });
+    const status = await ended('whole');
+    assert.equal(status.phase, 'Succeeded', status.message);
+    assert.ok((await tree('whole/outputs/whole')).includes('raw/x/b.rttm'));
+  });
+
+  it('publishes the rest when a broken file is within maxFailedUnits, and names it', async () => {
+    const lenient = await model('lenient', { failure: { maxAttempts: 1, maxFailedUnits: 1 } });
+    await dataset('partly', { 'a.wav': wav(), 'broken.wav': Buffer.from('RIFF not a wave'), 'c.wav': wav() });
+    await task('partly', { model: lenient, dataset: { path: 'partly' } });
+    const status = await ended('partly');
+    assert.equal(status.phase, 'PartiallySucceeded', status.message);
+    assert.match(status.failedUnits?.join() ?? '', /broken\.wav/);
+    assert.deepEqual(await tree('partly/outputs/partly/raw'), ['a.rttm', 'c.rttm']);
+  });
+
+  it('runs files whose names look like code or options', async () => {
+    await dataset('names', {
+      '$(touch x).wav': wav(),
+      '-rf.wav': wav(),
+      "it's; echo.wav": wav(),
+      'é 日本.wav': wav(),
+    });
+    await task('names', { model: file, dataset: { path: 'names' } });
+    const status = await ended('names');
+    assert.equal(status.phase, 'Succeeded', status.message);
+    assert.equal(status.progress?.summary, '4/4');
+    assert.ok((await tree('names/outputs/names/raw')).includes('$(touch x).rttm'));
+  });
+
+  it('keeps finished units when a suspended task is resumed', async () => {
+    const slow = await model('resume', {
+      run: { per: 'File', command: ['/opt/sh-model/model.sh', '{input}', '{output}', 'slow', '4'] },
+    });
+    await dataset('resume', { 'a.wav': wav(), 'b.wav': wav(), 'c.wav': wav() });
+    await task('resume', { model: slow, dataset: { path: 'resume' } });
+    await until('resume', 'one unit done', ({ progress }) => (progress?.unitsDone ?? 0) >= 1);
+    await site().kube.run([
+      'patch',
+      'analysistask',
+      'resume',
+      '-n',
+      'analysis-e2e',
+      '--type=merge',
+      '-p',
+      '{"spec":{"desired":"Suspend"}}',
+    ]);
+    await until('resume', 'Suspended', ({ reason }) => reason === 'Suspended');
+    await site().kube.run([
+      'patch',
+      'analysistask',
+      'resume',
+      '-n',
+      'analysis-e2e',
+      '--type=merge',
+      '-p',
+      '{"spec":{"desired":"Run"}}',
+    ]);
+    const status = await ended('resume');
+    assert.equal(status.phase, 'Succeeded', status.message);
+    assert.equal(status.attempt?.number, 2);
+    const manifest = await read('resume/outputs/resume/manifest.json');
+    assert.match(manifest, /"reused":\s*(true|[1-3])/);
+  });
+});
+
+describe('a task that must fail says why and what to do', () => {
+  let file: string;
+  before(async () => {
+    file = await model('strict');
+    await dataset('one', { 'a.wav': wav() });
+  });
+
+  const fails = async (name: string, reason: string, message: RegExp) => {
+    const status = await ended(name);
+    assert.equal(status.phase, 'Failed', `${status.phase}: ${status.message}`);
+    assert.equal(status.reason, reason, status.message);
+    assert.match(status.message ?? '', message);
+    assert.equal(status.settled, true);
+    return status;
+  };
+  const behaving = (behaviour: string) => ({
+    run: { per: 'File' as const, command: ['/opt/sh-model/model.sh', '{input}', '{output}', behaviour] },
+  });
+
+  it('when the dataset does not exist', async () => {
+    await task('missing', { model: file, dataset: { path: 'no/such corpus' } });
+    await fails('missing', 'InvalidInput', /no\/such corpus/);
+  });
+
+  it('when the dataset is a link out of the store', async () => {
+    await symlink('/etc', onStore('escape'));
+    await task('escape', { model: file, dataset: { path: 'escape' } });
+    await fails('escape', 'InvalidInput', /escape/);
+  });
+
+  it('when a recording has the wrong sample rate', async () => {
+    await dataset('rate', { 'a.wav': wav(), 'phone.wav': wav(0.1, { sampleRate: 8000 }) });
+    await task('rate', { model: file, dataset: { path: 'rate' } });
+    await fails('rate', 'InvalidInput', /phone\.wav.*8000.*16000/);
+  });
+
+  it('when the model exits 0 and wrote nothing', async () => {
+    await task('nothing', { model: await model('nothing', behaving('nothing')), dataset: { path: 'one' } });
+    await fails('nothing', 'MissingOutput', /raw\/a\.rttm/);
+    assert.deepEqual(await tree('one/outputs/nothing'), []);
+  });
+
+  it('when an output is truncated', async () => {
+    await task('truncated', {
+      model: await model('truncated', behaving('truncated')),
+      dataset: { path: 'one' },
+    });
+    await fails('truncated', 'MissingOutput', /raw\/a\.rttm/);
+    assert.deepEqual(await tree('one/outputs/truncated'), []);
+  });
+
+  it('when the model fails, with its exit code', async () => {
+    await task('fail', { model: await model('fail', behaving('fail')), dataset: { path: 'one' } });
+    await fails('fail', 'ModelError', /exit code 3/);
+  });
+
+  it('when a model of the whole dataset fails, with its last words', async () => {
+    const whole = await model('dataset-fail', {
+      run: {
+        per: 'Dataset',
+        command: ['/opt/sh-model/model-dataset.sh', '{inputDir}', '{outputDir}', 'fail'],
+      },
+    });
+    await task('dataset-fail', { model: whole, dataset: { path: 'one' } });
+    await fails('dataset-fail', 'ModelError', /exit code 3.*failing as told/);
+  });
+
+  it('when the model is killed for memory', async () => {
+    await task('oom', { model: await model('oom', behaving('oom')), dataset: { path: 'one' } });
+    await fails('oom', 'OutOfMemory', /memory/);
+  });
+
+  it('when a model of the whole dataset is killed for memory', async () => {
+    const whole = await model('dataset-oom', {
+      run: {
+        per: 'Dataset',
+        command: ['/opt/sh-model/model-dataset.sh', '{inputDir}', '{outputDir}', 'oom'],
+      },
+    });
+    await task('dataset-oom', { model: whole, dataset: { path: 'one' } });
+    await fails('dataset-oom', 'OutOfMemory', /resources\.memory/);
+  });
+
+  it('when the disk is full', async () => {
+    await dataset('full', { 'a.wav': wav() }, SMALL);
+    await task('full', { model: await model('fill', behaving('fill')), dataset: { path: 'full' } }, SMALL);
+    const status = await ended('full', SMALL);
+    assert.deepEqual([status.phase, status.reason], ['Failed', 'Storage'], status.message);
+    assert.match(status.message ?? '', /space/);
+    assert.deepEqual(await tree('full/outputs/full', SMALL), []);
+  });
+
+  it('when the command does not exist in the image', async () => {
+    const absent = await model('absent', {
+      run: { per: 'Dataset', command: ['/no/such/program', '{outputDir}'] },
+    });
+    await task('absent', { model: absent, dataset: { path: 'one' } });
+    await fails('absent', 'ConfigError', /\/no\/such\/program/);
+    const perFile = await model('absent-file', {
+      run: { per: 'File', command: ['/no/such/program', '{input}', '{output}'] },
+    });
+    await task('absent-file', { model: perFile, dataset: { path: 'one' } });
+    await fails('absent-file', 'ModelError', /127/);
+  });
+
+  it('when the image does not exist', async () => {
+    const image = await model('no-image', {
+      image: 'localhost/no-such-image:1',
+      failure: { pendingDeadlineSeconds: 25, maxAttempts: 1 },
+    });
+    await task('no-image', { model: image, dataset: { path: 'one' } });
+    await fails('no-image', 'ImagePull', /localhost\/no-such-image:1/);
+  });
+
+  it('when no node has that many GPUs, it waits and says so', async () => {
+    const greedy = await model('greedy', { gpu: { count: 64 } });
+    await task('greedy', { model: greedy, dataset: { path: 'one' } });
+    const status = await until('greedy', 'Unschedulable', ({ reason }) => reason === 'Unschedulable');
+    assert.match(status.message ?? '', /Insufficient nvidia\.com\/gpu/);
+    await site().kube.run(['delete', 'analysistask', 'greedy', '-n', 'analysis-e2e']);
+  });
+
+  it('when another task owns the output name', async () => {
+    await dataset('shared', { 'a.wav': wav() });
+    await task('first', { model: file, dataset: { path: 'shared' }, outputName: 'same' });
+    await task('second', { model: file, dataset: { path: 'shared' }, outputName: 'same' });
+    const [first, second] = [await ended('first'), await ended('second')];
+    const reasons = [first, second].map(({ phase, reason }) => `${phase}/${reason}`).toSorted();
+    assert.deepEqual(reasons, ['Failed/OutputConflict', 'Succeeded/Published']);
+    assert.equal((await tree('shared/outputs/same')).length, 3);
+  });
+});
+
+describe('a task that is interrupted', () => {
+  it('stops within 30 s when it is deleted, publishes nothing and keeps what was published', async () => {
+    const slow = await model('endless', {
+      run: { per: 'File', command: ['/opt/sh-model/model.sh', '{input}', '{output}', 'slow', '300'] },
+    });
+    await dataset('deleted', { 'a.wav': wav() });
+    await task('kept', { model: await model('plain'), dataset: { path: 'deleted' } });
+    assert.equal((await ended('kept')).phase, 'Succeeded');
+    await task('deleted', { model: slow, dataset: { path: 'deleted' } });
+    await until('deleted', 'Running', ({ phase }) => phase === 'Running');
+    const uid = (await get('deleted'))?.metadata.uid ?? '';
+    await site().kube.run(['delete', 'analysistask', 'deleted', '-n', 'analysis-e2e', '--wait=false']);
+    await eventually(
+      'no pod is left',
+      async () => ((await podsOf(uid)).length === 0 ? true : undefined),
+      30_000,
+    );
+    assert.deepEqual(await tree('deleted/outputs/deleted'), []);
+    assert.equal((await tree('deleted/outputs/kept')).length, 3);
+  });
+
+  it('ends the same when the operator is killed in the middle', async () => {
+    const slow = await model('unmoved', {
+      run: { per: 'File', command: ['/opt/sh-model/model.sh', '{input}', '{output}', 'slow', '5'] },
+    });
+    await dataset('unmoved', { 'a.wav': wav(), 'b.wav': wav() });
+    await task('unmoved', { model: slow, dataset: { path: 'unmoved' } });
+    await until('unmoved', 'Running', ({ phase }) => phase === 'Running');
+    await site().kube.run([
+      'delete',
+      'pod',
+      '-n',
+      OPERATOR.namespace,
+      '-l',
+      OPERATOR.selector,
+      '--grace-period=0',
+      '--force',
+      '--wait=false',
+    ]);
+    const status = await ended('unmoved');
+    assert.equal(status.phase, 'Succeeded', status.message);
+    assert.equal(status.attempt?.number, 1);
+    const uid = (await get('unmoved'))?.metadata.uid ?? '';
+    assert.equal((await podsOf(uid)).length, 1);
+  });
+
+  it('is cancelled in the middle and publishes nothing', async () => {
+    const slow = await model('cancel', {
+      run: { per: 'File', command: ['/opt/sh-model/model.sh', '{input}', '{output}', 'stubborn', '300'] },
+    });
+    await dataset('cancel', { 'a.wav': wav() });
+    await task('cancel', { model: slow, dataset: { path: 'cancel' } });
+    await until('cancel', 'Running', ({ phase }) => phase === 'Running');
+    await site().kube.run([
+      'patch',
+      'analysistask',
+      'cancel',
+      '-n',
+      'analysis-e2e',
+      '--type=merge',
+      '-p',
+      '{"spec":{"desired":"Cancel"}}',
+    ]);
+    const status = await ended('cancel');
+    assert.equal(status.phase, 'Cancelled');
+    const uid = (await get('cancel'))?.metadata.uid ?? '';
+    assert.deepEqual(await podsOf(uid), []);
+    assert.deepEqual(await tree('cancel/outputs/cancel'), []);
+  });
+});
