@@ -42,4 +42,42 @@ describe('a whole pod', () => {
     assert.equal(about.annotation_algorithm_version, '2.0');
     assert.equal(about.has_speaker_type, undefined);
   });
+
+  it('carries any name through plan, shell, manifest and report', async () => {
+    const names = [
+      '-rf',
+      'a\nb',
+      'c\u2028d',
+      "it's",
+      '"quoted"',
+      '$(touch x)',
+      '`id`',
+      '子供の声',
+      'e\u0301',
+      ' blank ',
+      '%s',
+    ];
+    for (const name of names) await store.put(`${RECORDINGS}/${name}/${name}.wav`);
+    const { code, report } = await store.pod(aRequest()).run();
+    assert.equal(
+      report.message,
+      `published ${names.length} of ${names.length} units in "lab/corpus/outputs/result"`,
+    );
+    assert.equal(code, EXIT.ok);
+    for (const name of names)
+      assert.equal(await store.text(`outputs/result/raw/${name}/${name}.rttm`), `${RTTM_LINE}\n`);
+    const manifest = JSON.parse(await store.text('outputs/result/manifest.json'));
+    const listed = manifest.inputs.map((input: { path: string }) => input.path);
+    assert.deepEqual(listed.toSorted(), names.map((name) => `${RECORDINGS}/${name}/${name}.wav`).toSorted());
+  });
+
+  it('works directory by directory', async () => {
+    for (const name of ['a', 'c/a', 'c/b', 'd e/a']) await store.put(`${RECORDINGS}/${name}.wav`);
+    const script = `for f in "$1"/*.wav; do n=\${f##*/}; echo '${RTTM_LINE}' >"$2/\${n%.wav}.rttm"; done`;
+    const command = ['sh', '-c', script, 'model', '{inputDir}', '{outputDir}'];
+    const { code, report } = await store.pod(aRequest({ per: 'Directory', command })).run();
+    assert.equal(code, EXIT.ok);
+    assert.deepEqual(report.units, { total: 3, done: 3, failed: 0, reused: 0 });
+    assert.equal(report.result?.files, 4);
+  });
 });

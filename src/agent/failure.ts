@@ -61,9 +61,8 @@ export function isStorageError(error: unknown): boolean {
 /** Maps whatever was thrown to the one failure that is reported. */
 export function toFailure(error: unknown): AgentFailure {
   if (error instanceof AgentFailure) return error;
-  const code = errorCode(error);
   const text = error instanceof Error ? error.message : String(error);
-  const hint = code === undefined ? undefined : STORAGE_HINTS[code];
+  const hint = isStorageError(error) ? STORAGE_HINTS[errorCode(error) ?? ''] : undefined;
   if (hint !== undefined) return new AgentFailure('Storage', `${hint} (${text})`, { cause: error });
   return new AgentFailure('AgentError', `unexpected error in the agent: ${text}; please report it`, {
     cause: error,

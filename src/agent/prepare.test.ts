@@ -140,6 +140,26 @@ describe('prepare', () => {
       code: EXIT.outputConflict,
       message: /already holds files without a manifest of this operator/,
     },
+    'a manifest that is damaged': {
+      given: put('outputs/result/manifest.json', '{\n  "schema": 1,\n  "units": [\n'),
+      code: EXIT.outputConflict,
+      message: /already holds files without a manifest of this operator/,
+    },
+    'a manifest that is a link to one of this task': {
+      given: async () => {
+        await store.put(A);
+        await store.pod(aRequest({ outputName: 'first' })).run();
+        await mkdir(store.path('outputs/result'));
+        await symlink('../first/manifest.json', store.path('outputs/result/manifest.json'));
+      },
+      code: EXIT.outputConflict,
+      message: /already holds files without a manifest of this operator/,
+    },
+    'a manifest of somebody else': {
+      given: put('outputs/result/manifest.json', 'x\n'.repeat(1000)),
+      code: EXIT.outputConflict,
+      message: /already holds files without a manifest of this operator/,
+    },
     'a link in the place of the outputs': {
       given: async () => {
         await mkdir(store.path('outputs'));

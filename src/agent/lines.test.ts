@@ -1,0 +1,45 @@
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { linesOf, writeLines } from './lines.ts';
+
+async function all(lines: AsyncIterable<string>): Promise<string[]> {
+  const list: string[] = [];
+  for await (const line of lines) list.push(line);
+  return list;
+}
+
+function* many(): Generator<string> {
+  for (let count = 0; count < 100000; count++) yield `${'x'.repeat(100)}\n`;
+}
+
+describe('files of lines', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'lines-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  it('come back as they were written, above the size of every buffer', async () => {
+    const lines = Array.from({ length: 20000 }, (_, index) => `${index} 子供\u2028\r ${'x'.repeat(50)}`);
+    const file = join(directory, 'many');
+    await writeLines(
+      file,
+      lines.map((line) => `${line}\n`),
+    );
+    assert.deepEqual(await all(linesOf(file)), lines);
+  });
+
+  it('may lack the end of their last line, or be missing', async () => {
+    const file = join(directory, 'torn');
+    await writeFile(file, 'a\n\nb');
+    assert.deepEqual(await all(linesOf(file)), ['a', '', 'b']);
+    assert.deepEqual(await all(linesOf(join(directory, 'none'))), []);
+  });
+
+  it('fail to be written with the error of the system, not in silence', async () => {
+    await assert.rejects(writeLines('/dev/full', many()), { code: 'ENOSPC' });
+  });
+});
