@@ -115,6 +115,7 @@ export function controllerManagerArgs(layout: ControlPlaneLayout): readonly stri
     'root-ca-file': certFile(pki, 'ca'),
     'service-account-private-key-file': keyFile(pki, 'service-account'),
     'use-service-account-credentials': true,
+    'flex-volume-plugin-dir': join(layout.dir, 'volume-plugins'),
     'leader-elect': false,
     'kube-api-qps': 200,
     'kube-api-burst': 400,

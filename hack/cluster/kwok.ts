@@ -1,14 +1,22 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { callApi } from './api.ts';
 import { renderFlags } from './flags.ts';
 import type { ProcessSpec } from './processes.ts';
 import type { Settings } from './settings.ts';
+import { waitFor } from './wait.ts';
+
+const STAGES = join(import.meta.dirname, 'kwok-stages.yaml');
+const READY_LIMIT_MS = 60_000;
 
 /** kwok plays kubelet for all nodes that carry its annotation. */
-export function kwokSpec(dir: string, settings: Settings): Omit<ProcessSpec, 'command'> {
+export async function kwokSpec(dir: string, settings: Settings): Promise<Omit<ProcessSpec, 'command'>> {
   return {
     name: 'kwok',
+    configuration: await readFile(STAGES, 'utf8'),
     args: renderFlags({
+      config: STAGES,
       kubeconfig: join(dir, 'kubeconfig'),
       'manage-all-nodes': false,
       'manage-nodes-with-annotation-selector': 'kwok.x-k8s.io/node=fake',
@@ -46,7 +54,7 @@ export function fakeNode(index: number, gpus: number): object {
   };
 }
 
-/** Registers fake nodes `kwok-0` and up; those that exist stay. */
+/** Registers fake nodes `kwok-0` and up, those that exist stay; resolves when the last one is Ready. */
 export async function addFakeNodes(
   server: string,
   pkiDir: string,
@@ -64,4 +72,17 @@ export async function addFakeNodes(
       );
     }
   }
+  const last = `/api/v1/nodes/kwok-${wish.count - 1}`;
+  const ready = async (): Promise<boolean> =>
+    Status.parse(JSON.parse((await callApi(server, pkiDir, { path: last })).body)).status.conditions.some(
+      ({ type, status }) => type === 'Ready' && status === 'True',
+    );
+  await waitFor('the fake nodes are Ready', ready, {
+    limitMs: READY_LIMIT_MS,
+    hint: 'see logs/kwok.log in the state directory',
+  });
 }
+
+const Status = z.object({
+  status: z.object({ conditions: z.array(z.object({ type: z.string(), status: z.string() })) }),
+});

@@ -1,11 +1,11 @@
 import { readFile, readdir, readlink, rm, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { BUILDAH_RUN, imagesLock } from './buildah.ts';
 import { podProcesses, removeCgroups } from './cgroups.ts';
 import { succeeds } from './exec.ts';
 import { isLocked } from './lock.ts';
 import { tableOf } from './native.ts';
-import { tearDownNetwork } from './network.ts';
+import { anyBridge, tearDownNetwork } from './network.ts';
 import { CHECKPOINT_FILE } from './node-status.ts';
 import { endAll, identify, type ProcessId } from './processes.ts';
 import type { Progress } from './progress.ts';
@@ -93,22 +93,27 @@ async function unmountBelow(dir: string): Promise<void> {
     );
 }
 
-// What kubelet and the shims keep outside the state directory, in folders that other programs may share.
+// What kubelet, the shims and buildah keep outside the state directory, in folders that others may share.
 async function removeTraces(dir: string): Promise<void> {
-  await rm(CHECKPOINT_FILE, { force: true });
-  if (!(await isLocked(imagesLock()))) await rm(BUILDAH_RUN, { recursive: true, force: true });
   await removeLinks('/var/log/containers', dir);
-  const devices = '/var/lib/kubelet/device-plugins';
-  if (!(await accepts(join(devices, 'kubelet.sock'))))
-    await rm(join(devices, 'kubelet.sock'), { force: true });
-  for (const folder of [
-    devices,
-    '/var/lib/kubelet',
-    '/var/log/containers',
-    '/run/containerd/s',
-    '/run/containerd',
-  ]) {
+  await removeDeadSockets('/run/containerd/s');
+  const shared = ['/var/log/containers', '/run/containerd/s', '/run/containerd'];
+  for (const folder of shared) await rmdir(folder).catch(() => undefined);
+  if (await anyBridge()) return;
+  if (!(await isLocked(imagesLock()))) await rm(BUILDAH_RUN, { recursive: true, force: true });
+  await rm(CHECKPOINT_FILE, { force: true });
+  const [devices, cni] = ['/var/lib/kubelet/device-plugins', '/etc/cni/net.d'];
+  await removeDeadSockets(devices);
+  if ((await readdir(cni).catch(() => [])).every((name) => name === 'cni.lock'))
+    await rm(join(cni, 'cni.lock'), { force: true });
+  for (const folder of [devices, dirname(devices), cni, dirname(cni)])
     await rmdir(folder).catch(() => undefined);
+}
+
+async function removeDeadSockets(folder: string): Promise<void> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  for (const { name } of entries.filter((entry) => entry.isSocket())) {
+    if (!(await accepts(join(folder, name)))) await rm(join(folder, name), { force: true });
   }
 }
 

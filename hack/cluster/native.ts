@@ -60,7 +60,8 @@ export const tableOf = (dir: string): ProcessTable => processTable(join(dir, 'ru
 /** Brings a native cluster up, or back up: starts what is missing, changes nothing that runs as it should. */
 export async function nativeUp(options: NativeOptions, progress: Progress): Promise<void> {
   requireRoot();
-  const bin = await prepareBinaries(options.kwokNodes > 0, progress);
+  const kwok = options.kwokNodes > 0 || (await tableOf(options.dir).names()).includes('kwok');
+  const bin = await prepareBinaries(kwok, progress);
   const settings = await ensureSettings(options.dir, options);
   await forgetFormerBoot(options.dir);
   const layout = layoutOf(options.dir, settings);
@@ -71,7 +72,7 @@ export async function nativeUp(options: NativeOptions, progress: Progress): Prom
   await startControlPlane(building);
   await startNode(building);
   await ensureNodeReady(serverOf(settings), paths.pki, settings);
-  if (options.kwokNodes > 0) await startFakeNodes(building);
+  if (kwok) await startFakeNodes(building);
 }
 
 // containerd keeps running tasks, and CNI handed-out addresses, in files that describe a machine since switched off.
@@ -193,7 +194,9 @@ async function startNode(building: Building): Promise<void> {
 
 async function startFakeNodes(building: Building): Promise<void> {
   const { settings, paths, options } = building;
-  await start(building, kwokSpec(options.dir, settings));
+  await start(building, await kwokSpec(options.dir, settings));
+  // Fake nodes of an earlier `up` stay when this one asks for none.
+  if (options.kwokNodes === 0) return;
   await addFakeNodes(serverOf(settings), paths.pki, { count: options.kwokNodes, gpus: options.kwokGpus });
   building.progress.say(
     `${options.kwokNodes} fake nodes with ${options.kwokGpus} nvidia.com/gpu each (kwok)`,

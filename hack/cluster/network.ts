@@ -47,12 +47,12 @@ export async function tearDownNetwork(
   for (const link of await linksOf(settings.bridge)) await succeeds('ip', ['link', 'delete', link]);
   await succeeds('ip', ['link', 'delete', settings.bridge]);
   await forgetCniResults(settings.name);
-  if (!(await otherBridges())) await writeFile(IP_FORWARD, settings.ipForwardBefore);
+  if (!(await anyBridge())) await writeFile(IP_FORWARD, settings.ipForwardBefore);
   await writeFile(IP_FORWARD, settings.ipForwardBefore);
 }
 
-// Another cluster of this machine still needs forwarding.
-async function otherBridges(): Promise<boolean> {
+/** Whether a bridge of a cluster is there: asked after one cluster's was removed, whether another one stands. */
+export async function anyBridge(): Promise<boolean> {
   return (await readdir('/sys/class/net')).some((name) => /^ao\d+$/.test(name));
 }
 

@@ -119,7 +119,7 @@ export function kubeletYaml(paths: NodePaths, settings: Settings, resolver: Reso
     clusterDomain: 'cluster.local',
     resolvConf: resolver.file,
     podLogsDir: paths.podLogs,
-    volumePluginDir: join(paths.kubeletDir, 'volume-plugins'),
+    volumePluginDir: join(paths.dir, 'volume-plugins'),
     makeIPTablesUtilChains: false,
     maxPods: 250,
     serializeImagePulls: false,
