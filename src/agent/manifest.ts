@@ -41,7 +41,7 @@ const FIRST_LIST = '  "units": [';
 const HEAD_LINES = 64;
 
 /** Reads the head of a manifest; undefined when it is missing or not one of ours. */
-export async function readManifestHead(file: string): Promise<ManifestHead | undefined> {
+async function readManifestHead(file: string): Promise<ManifestHead | undefined> {
   let text = '';
   let lines = 0;
   for await (const line of linesOf(file)) {

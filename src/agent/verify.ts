@@ -14,7 +14,7 @@ import { readRecords } from './records.ts';
 import type { OutputRecord } from './records.ts';
 
 /** Why a unit failed, in the words of section 8 of the design: categories of the agent. */
-export interface UnitFailure {
+interface UnitFailure {
   readonly category: AgentCategory;
   /** Second half of a sentence about the unit. */
   readonly reason: string;
