@@ -10,7 +10,7 @@ import {
   type Component,
   type ComponentName,
 } from './components.ts';
-import { run } from './exec.ts';
+import { tryRun } from './exec.ts';
 import { withLock } from './lock.ts';
 import type { Progress } from './progress.ts';
 
@@ -58,15 +58,27 @@ async function buildInto(component: Component, folder: string, progress: Progres
   const out = names.length === 1 && single !== undefined ? join(staging, single) : `${staging}/`;
   const what = `${component.name} (${names.length === 1 ? '1 binary' : `${names.length} binaries`}, ${component.about})`;
   try {
-    await progress.step(`building ${what}`, () =>
-      run('go', buildArgs(component, out), {
-        cwd: join(GO_MODULES, component.name),
-        env: { CGO_ENABLED: component.cgo ? '1' : '0', GOFLAGS: '', GOWORK: 'off' },
-        timeoutMs: BUILD_TIMEOUT_MS,
-      }),
-    );
+    await progress.step(`building ${what}`, () => goBuild(component, out));
     await rename(staging, folder);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+async function goBuild(component: Component, out: string): Promise<void> {
+  const env = { CGO_ENABLED: component.cgo ? '1' : '0', GOFLAGS: '', GOWORK: 'off' };
+  const options = { cwd: join(GO_MODULES, component.name), env, timeoutMs: BUILD_TIMEOUT_MS };
+  const result = await tryRun('go', buildArgs(component, out), options);
+  if (result.code === 0) return;
+  throw new Error(`building ${component.name} failed: ${buildProblem(result.stderr)}`);
+}
+
+/** Makes the end of a failed build's output, led by the likely cause where that is a module proxy out of reach. */
+export function buildProblem(stderr: string): string {
+  const lines = stderr.trim().split('\n').slice(-8).join('\n  ');
+  const network =
+    /dial tcp|no such host|connection refused|proxyconnect|i\/o timeout|x509:|TLS handshake/.test(stderr);
+  const hint =
+    'the Go module proxy cannot be reached (see `go env GOPROXY`; behind a private CA set SSL_CERT_FILE)';
+  return network ? `${hint}:\n  ${lines}` : `\n  ${lines}`;
 }

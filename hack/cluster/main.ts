@@ -9,6 +9,7 @@ import { nativeDown } from './native-down.ts';
 import { nativeStatus } from './native-status.ts';
 import { nativeUp } from './native.ts';
 import { ENVIRONMENT, chooseDriver, parseOptions, type Driver, type Options } from './options.ts';
+import { requireRoot } from './prerequisites.ts';
 import { createProgress } from './progress.ts';
 
 const progress = createProgress();
@@ -38,6 +39,7 @@ function sayWaiting(holder: string): void {
 
 // Two `up` at once would start everything twice.
 function exclusively(options: Options, work: () => Promise<void>): Promise<void> {
+  requireRoot();
   return withLock(`${options.state}.lock`, sayWaiting, work);
 }
 

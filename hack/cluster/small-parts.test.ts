@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { libraryPaths } from './base-images.ts';
+import { buildProblem } from './build.ts';
 import { pipConfiguration } from './buildah.ts';
 import { firstServiceIp } from './credentials.ts';
 import { debianMirror } from './debian-mirror.ts';
@@ -49,6 +50,14 @@ describe('parts of the cluster', () => {
       else assert.match(found ?? '', problem);
     });
   }
+
+  it('says that the module proxy is out of reach when that is why a build failed', () => {
+    assert.match(
+      buildProblem('go: a@v1: Get "http://p": dial tcp 127.0.0.1:1: connect: connection refused'),
+      /^the Go module proxy/,
+    );
+    assert.doesNotMatch(buildProblem('x.go:1: undefined: y'), /proxy/);
+  });
 
   it('gives clusters of other names other networks', () => {
     assert.deepEqual(networksOf('analysis-operator'), {
