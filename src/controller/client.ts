@@ -85,24 +85,28 @@ export function resourceClient<T extends KubeObject>(
     extra: Extra = {},
   ): Promise<R> => transport.request<R>({ method, path, ...common, ...extra, signal, timeoutMs });
 
+  const get: ResourceClient<T>['get'] = (ref, options) =>
+    orUndefined(call<T>('GET', objectPath(type, ref), options));
+  const pages: ResourceClient<T>['pages'] = (options) =>
+    pagesOf<T>(type, options ?? {}, (path, query) =>
+      call('GET', path, options, { query, accept: options?.accept }),
+    );
+
   return {
     type,
-    get: (ref, options) => orUndefined(call<T>('GET', objectPath(type, ref), options)),
-    pages: (options) =>
-      pagesOf<T>(type, options ?? {}, (path, query) =>
-        call('GET', path, options, { query, accept: options?.accept }),
-      ),
+    get,
+    pages,
     async list(options) {
       const all: T[] = [];
-      for await (const page of this.pages(options)) all.push(...page.items);
+      for await (const page of pages(options)) all.push(...page.items);
       return all;
     },
     create: (object, options) =>
       call<T>('POST', collectionPath(type, object.metadata.namespace), options, {
-        body: { ...typeMeta(type), ...object },
+        body: { ...object, ...typeMeta(type) },
       }),
     replace: (object, options) =>
-      call<T>('PUT', objectPath(type, object.metadata), options, { body: { ...typeMeta(type), ...object } }),
+      call<T>('PUT', objectPath(type, object.metadata), options, { body: { ...object, ...typeMeta(type) } }),
     replaceStatus: (object, status, options) =>
       call<T>('PUT', objectPath(type, object.metadata, 'status'), options, {
         body: statusBody(type, object, status),
@@ -112,8 +116,17 @@ export function resourceClient<T extends KubeObject>(
         body: patch,
         contentType: 'application/merge-patch+json',
       }),
-    delete: (ref, options = {}) =>
-      accepted(call('DELETE', objectPath(type, ref), options, { body: deleteBody(options) }), options),
+    async delete(ref, options = {}) {
+      try {
+        await call('DELETE', objectPath(type, ref), options, { body: deleteBody(options) });
+        return true;
+      } catch (error) {
+        if (isNotFound(error)) return false;
+        if (!isConflict(error) || options.uid === undefined) throw error;
+        if ((await get(ref, options))?.metadata.uid === options.uid) throw error;
+        return false; // another object bears the name now
+      }
+    },
   };
 }
 
@@ -154,18 +167,6 @@ async function orUndefined<T>(call: Promise<T>): Promise<T | undefined> {
     return await call;
   } catch (error) {
     if (isNotFound(error)) return undefined;
-    throw error;
-  }
-}
-
-/** With a uid as the only precondition a conflict can only mean that another object bears the name now. */
-async function accepted(call: Promise<unknown>, { uid, resourceVersion }: DeleteOptions): Promise<boolean> {
-  try {
-    await call;
-    return true;
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    if (isConflict(error) && uid !== undefined && resourceVersion === undefined) return false;
     throw error;
   }
 }

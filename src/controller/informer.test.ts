@@ -9,7 +9,7 @@ import { silentLog } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { KubeObject, ResourceType } from './resources.ts';
 import { keyOf } from './resources.ts';
-import type { WatchFault } from './testing/fake-api.ts';
+import type { SeenRequest, WatchFault } from './testing/fake-api.ts';
 import { FakeApi } from './testing/fake-api.ts';
 import { until } from './testing/until.ts';
 import type { Transport } from './transport.ts';
@@ -231,6 +231,34 @@ describe('informer', () => {
     await until(() => isLevel(informer), 3_000);
     const text = await metrics.registry.getSingleMetricAsString('informer_relist_misses_total');
     assert.match(text, /resource="pods"\} 3/);
+  });
+
+  it('goes on with a full list when the server refuses the audit', async () => {
+    put('one');
+    const isAudit = ({ query }: SeenRequest): boolean => query.get('resourceVersionMatch') === 'Exact';
+    api.fail({ kind: 'reply', code: 400 }, isAudit, 1_000);
+    const informer = await start({ relistMs: 5_000 });
+    await until(() => api.requests.filter(isAudit).length >= 2);
+    put('two');
+    await until(() => informer.size === 2);
+  });
+
+  it('ignores replayed old events, and does not go back to where they came from', async () => {
+    const old = put('one', 'n1');
+    const informer = await start();
+    move('one', 'n2');
+    await until(() => isLevel(informer));
+    const version = informer.resourceVersion;
+    seen = [];
+    const contactMs = informer.lastContactMs();
+    api.replay('MODIFIED', old);
+    await until(() => informer.lastContactMs() > contactMs);
+    assert.equal(informer.resourceVersion, version);
+    api.replay('ADDED', { ...old, metadata: { ...old.metadata, uid: 'before' } });
+    api.replay('DELETED', { ...old, metadata: { ...old.metadata, uid: 'before' } });
+    put('two');
+    await until(() => isLevel(informer));
+    assert.deepEqual(seen, ['added lab/two n1 (watch)']);
   });
 
   it('isolates an object it cannot read: logged once, the others go on, the last good state stays', async () => {

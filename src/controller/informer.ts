@@ -13,7 +13,7 @@ import { silentLog } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Indexes, ObjectStore } from './object-cache.ts';
 import type { KubeObject, ResourceType } from './resources.ts';
-import { collectionPath } from './resources.ts';
+import { collectionPath, isOlder } from './resources.ts';
 import type { Transport } from './transport.ts';
 import type { WatchEvent } from './watch-stream.ts';
 import { runWatch, WatchProtocolError } from './watch-stream.ts';
@@ -270,13 +270,18 @@ class Reflector<T extends KubeObject> implements Informer<T> {
   #apply(event: WatchEvent): void {
     this.#touch();
     if (event.type === 'BOOKMARK') {
-      this.#version = event.resourceVersion;
+      this.#advance(event.resourceVersion);
       return;
     }
     if (event.type === 'DELETED') this.#state.remove(event.object);
     else this.#state.upsert(event.object, 'watch');
     const { metadata } = (event.object ?? {}) as { metadata?: { resourceVersion?: unknown } };
-    if (typeof metadata?.resourceVersion === 'string') this.#version = metadata.resourceVersion;
+    if (typeof metadata?.resourceVersion === 'string') this.#advance(metadata.resourceVersion);
+  }
+
+  /** A replayed old event must not take the next watch back to where it came from. */
+  #advance(version: string): void {
+    if (this.#version === undefined || !isOlder(version, this.#version)) this.#version = version;
   }
 
   #touch(): void {

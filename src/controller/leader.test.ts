@@ -24,7 +24,7 @@ function aLeaseServer() {
   };
   const clientFor = (faults: Faults): ResourceClient<Lease> => {
     const guarded = async (write?: () => Lease): Promise<Lease | undefined> => {
-      if (faults.isDown) throw new UnreachableError('down');
+      if (faults.isDown || (write && faults.refusesWrites)) throw new UnreachableError('down');
       const answer = write ? write() : lease;
       if (write && faults.loseAnswers) throw new UnreachableError('answer lost');
       return answer;
@@ -57,6 +57,7 @@ function aLeaseServer() {
 interface Faults {
   isDown?: boolean;
   loseAnswers?: boolean;
+  refusesWrites?: boolean;
 }
 
 type Server = ReturnType<typeof aLeaseServer>;
@@ -137,6 +138,15 @@ describe('leader election', () => {
     clock.freeze(60_000);
     assert.equal(a.state.leadership?.isFresh(), false);
     await clock.advance(0);
+    assert.equal(a.state.leadership?.lost.aborted, true);
+  });
+
+  it('fences itself when it can read the lease but no longer renew it', async () => {
+    const [server, clock] = [aLeaseServer(), createManualClock()];
+    const a = aCandidate(server, clock, 'a');
+    await settleTasks();
+    a.faults.refusesWrites = true;
+    await clock.advance(10_000);
     assert.equal(a.state.leadership?.lost.aborted, true);
   });
 

@@ -124,6 +124,11 @@ export class FakeApi {
       writeLine(response, { type: 'BOOKMARK', object: { metadata: { resourceVersion } } });
   }
 
+  /** Sends an event to every open watch once more, however old it is. */
+  replay(type: StoredEvent['type'], object: StoredEvent['object']): void {
+    for (const { response } of this.#watches) writeLine(response, { type, object });
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
