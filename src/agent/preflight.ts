@@ -1,7 +1,7 @@
 /** Looks at every input once: can it be read, and is its audio what the model needs? */
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { close, constants, fstat, open } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { AgentRequest } from '../api/request.ts';
 import { mapBounded } from './concurrent.ts';
 import { errorCode, isMissing } from './failure.ts';
@@ -25,6 +25,9 @@ export interface CheckedInput {
 type AudioNeed = AgentRequest['inputs']['audio'];
 
 const CONCURRENCY = 32;
+const openFile = promisify(open);
+const statFile = promisify(fstat);
+const closeFile = promisify(close);
 const WAV = /\.wav$/i;
 
 /** Checks inputs below the directory `root`; the order is kept. */
@@ -59,15 +62,15 @@ function unreadable(error: unknown): string | undefined {
 }
 
 async function inspect(file: string, input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  const fd = await openFile(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const { size, mtimeMs, ino } = await handle.stat();
+    const { size, mtimeMs, ino } = await statFile(fd);
     const annexKey = input.annexKey === undefined ? {} : { annexKey: input.annexKey };
     const facts = { path: input.path, size, mtimeMs, ino, ...annexKey };
     if (!WAV.test(input.path)) return facts;
-    return { ...facts, ...judgeWav(await readWavHeader(handle, size).catch(asProblem), audio) };
+    return { ...facts, ...judgeWav(await readWavHeader(fd, size).catch(asProblem), audio) };
   } finally {
-    await handle.close();
+    await closeFile(fd);
   }
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EXIT } from '../api/request.ts';
@@ -30,7 +30,7 @@ describe('a volume that fails', () => {
   });
   afterEach(async () => {
     execFileSync('umount', ['--lazy', mountPoint]);
-    await rmdir(mountPoint);
+    await store.remove();
   });
 
   /** Fills the volume to its last byte. */

@@ -60,7 +60,7 @@ describe('readWavHeader()', () => {
     await writeFile(file, bytes);
     const handle = await open(file);
     try {
-      return await readWavHeader(handle, bytes.length);
+      return await readWavHeader(handle.fd, bytes.length);
     } finally {
       await handle.close();
     }
