@@ -9,7 +9,7 @@ type Resources = NonNullable<IPodSpec['containers'][number]['resources']>;
  */
 export function agentResources(step: 'prepare' | 'publish' | 'observe'): Resources {
   const memory = step === 'observe' ? '64Mi' : '128Mi';
-  return { requests: { cpu: '50m', memory }, limits: { memory: '512Mi' } };
+  return { requests: { cpu: '50m', memory }, limits: { memory: '768Mi' } };
 }
 
 /** Memory request equals limit, so a model is never killed because its neighbour grew. */

@@ -1,6 +1,9 @@
 import { Command } from 'commander';
 import { configKeys, loadConfig } from '../../config.ts';
 
+/** Longest clean stop; less than the grace period of the chart's Deployment. */
+const STOP_MS = 25_000;
+
 interface Options {
   readonly config?: string;
   readonly kubeconfig?: string;
@@ -35,6 +38,11 @@ async function run({ config: file, kubeconfig, context }: Options): Promise<numb
   const config = loadConfig(file, process.env);
   const { runControllerProcess } = await import('../../controller-main.ts');
   const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(new Error(name)));
+  const onSignal = (name: string): void => {
+    stop.abort(new Error(name));
+    // Every write is safe to lose; a pod that hangs until SIGKILL only delays the next leader.
+    setTimeout(() => process.exit(1), STOP_MS).unref();
+  };
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, onSignal);
   return runControllerProcess({ config, kubeconfig, context, signal: stop.signal });
 }

@@ -1,13 +1,13 @@
 import type { IJob } from 'kubernetes-models/batch/v1';
 import { ANNOTATION } from '../../api/keys.ts';
-import { ApiError } from '../../controller/api-error.ts';
+import { isInvalid } from '../../controller/api-error.ts';
 import type { Unsaved } from '../../controller/client.ts';
 import type { Reconcile } from '../../controller/controller.ts';
 import type { EventRecorder } from '../../controller/events.ts';
 import { type Adoption, createExecutor, type Executor } from '../../controller/execute.ts';
 import type { Action } from '../../controller/plan.ts';
 import type { KubeObject } from '../../controller/resources.ts';
-import { type Report, TerminalError, WaitError } from '../../controller/settle.ts';
+import { messageOf, type Report, TerminalError } from '../../controller/settle.ts';
 import { writeStatus } from '../../controller/status-writer.ts';
 import { observe, observeCreation, type ObserveDeps, observeLive } from './observe.ts';
 import type { Observed } from './observed.ts';
@@ -109,36 +109,20 @@ function provenance({ metadata }: Unsaved<KubeObject>): string {
   return `${owner ?? 'nobody'}/${metadata.annotations?.[ANNOTATION.attempt] ?? ''}`;
 }
 
-const REFUSED_RETRY_MS = 30_000;
-
 async function createJob(jobs: Executor<KubeObject>, job: IJob, signal: AbortSignal): Promise<void> {
-  const { name, namespace, labels, annotations, ownerReferences } = job.metadata ?? {};
+  const { name, namespace, labels = {}, annotations = {}, ownerReferences = [] } = job.metadata ?? {};
   if (!name || !namespace) throw new Error('A Job needs a name and a namespace');
-  const metadata = {
-    name,
-    namespace,
-    labels: labels ?? {},
-    annotations: annotations ?? {},
-    ownerReferences: ownerReferences ?? [],
-  };
+  const metadata = { name, namespace, labels, annotations, ownerReferences };
   try {
     await jobs.execute([{ do: 'create', object: { ...job, metadata } }], { signal });
   } catch (error) {
-    throw refusal(error);
+    if (!isInvalid(error)) throw error;
+    throw new TerminalError(UNBUILDABLE, `The Job is not valid: ${messageOf(error)}`, { cause: error });
   }
 }
 
-/** Tells a refusal that time or an administrator can mend from one that cannot be mended by waiting. */
-function refusal(error: unknown): unknown {
-  if (!(error instanceof ApiError)) return error;
-  if (error.code === 422)
-    return new TerminalError('ConfigError', `The Job is not valid: ${error.message}`, { cause: error });
-  if (error.code !== 403) return error;
-  const reason = error.message.includes('exceeded quota') ? 'QuotaExceeded' : 'AdmissionDenied';
-  return new WaitError(reason, `The Job cannot be created: ${error.message}`, REFUSED_RETRY_MS, {
-    cause: error,
-  });
-}
+/** The model describes a pod that no API server accepts; waiting does not help. */
+const UNBUILDABLE = 'ConfigError';
 
 /** Shows a failure in the task's status, read live because the copy decided on may be our own last write but one. */
 export function reportFailure(
@@ -151,7 +135,7 @@ export function reportFailure(
       raw &&
       (await observe({ ...deps, caches: { ...deps.caches, task: () => parseTask(raw) } }, key, signal));
     if (!seen || seen.task.status?.settled) return;
-    const phase = reason === 'ConfigError' ? 'Failed' : (seen.task.status?.phase ?? 'Pending');
+    const phase = reason === UNBUILDABLE ? 'Failed' : (seen.task.status?.phase ?? 'Pending');
     const status = reported(seen, { phase, reason, message });
     deps.written.note(
       await writeStatus<KubeObject & { status?: unknown }>(deps.clients.tasks, seen.task, status, { signal }),
