@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { symlink } from 'node:fs/promises';
 import { before, describe, it } from 'mocha';
+import type { ModelSpecInput } from '../../src/api/model.ts';
 import { wav } from '../../src/agent/fixtures.ts';
 import { eventually } from '../support/eventually.ts';
-import { OPERATOR, OWNER, site, SMALL } from './support/site.ts';
+import { OPERATOR, OWNER, site, SMALL, TASKS } from './support/site.ts';
 import {
   dataset,
   ended,
@@ -162,134 +163,151 @@ describe('a task in real pods', () => {
   });
 });
 
+interface Failing {
+  readonly what: string;
+  readonly model?: Partial<ModelSpecInput>;
+  readonly dataset?: string;
+  readonly reason: string;
+  readonly message: RegExp;
+  readonly namespace?: typeof SMALL;
+}
+
+const behaving = (behaviour: string): Partial<ModelSpecInput> => ({
+  run: { per: 'File', command: ['/opt/sh-model/model.sh', '{input}', '{output}', behaviour] },
+});
+const wholeDataset = (...command: string[]): Partial<ModelSpecInput> => ({
+  run: { per: 'Dataset', command },
+});
+const WHOLE = ['/opt/sh-model/model-dataset.sh', '{inputDir}', '{outputDir}'];
+
+/** Every way to fail that a researcher may meet; the key is the name of the task. */
+const FAILING: Readonly<Record<string, Failing>> = {
+  missing: {
+    what: 'the dataset does not exist',
+    dataset: 'no/such corpus',
+    reason: 'InvalidInput',
+    message: /no\/such corpus/,
+  },
+  escape: {
+    what: 'the dataset is a link out of the store',
+    dataset: 'escape',
+    reason: 'InvalidInput',
+    message: /escape/,
+  },
+  rate: {
+    what: 'a recording has the wrong sample rate',
+    dataset: 'rate',
+    reason: 'InvalidInput',
+    message: /phone\.wav.*8000.*16000/,
+  },
+  nothing: {
+    what: 'the model exits 0 and wrote nothing',
+    model: behaving('nothing'),
+    reason: 'MissingOutput',
+    message: /raw\/a\.rttm/,
+  },
+  truncated: {
+    what: 'an output is truncated',
+    model: behaving('truncated'),
+    reason: 'MissingOutput',
+    message: /raw\/a\.rttm/,
+  },
+  fail: {
+    what: 'the model fails, with its exit code',
+    model: behaving('fail'),
+    reason: 'ModelError',
+    message: /exit code 3/,
+  },
+  'whole-fail': {
+    what: 'a model of the whole dataset fails, with its last words',
+    model: wholeDataset(...WHOLE, 'fail'),
+    reason: 'ModelError',
+    message: /exit code 3.*failing as told/,
+  },
+  oom: {
+    what: 'the model is killed for memory',
+    model: behaving('oom'),
+    reason: 'OutOfMemory',
+    message: /memory/,
+  },
+  'whole-oom': {
+    what: 'a model of the whole dataset is killed for memory',
+    model: wholeDataset(...WHOLE, 'oom'),
+    reason: 'OutOfMemory',
+    message: /resources\.memory/,
+  },
+  full: {
+    what: 'the disk is full',
+    model: behaving('fill'),
+    dataset: 'full',
+    namespace: SMALL,
+    reason: 'Storage',
+    message: /space/,
+  },
+  absent: {
+    what: 'the command does not exist in the image',
+    model: wholeDataset('/no/such/program', '{outputDir}'),
+    reason: 'ConfigError',
+    message: /\/no\/such\/program/,
+  },
+  'absent-file': {
+    what: 'the command of a unit does not exist in the image',
+    model: { run: { per: 'File', command: ['/no/such/program', '{input}', '{output}'] } },
+    reason: 'ModelError',
+    message: /127/,
+  },
+  'no-image': {
+    what: 'the image does not exist',
+    model: { image: 'localhost/no-such-image:1', failure: { pendingDeadlineSeconds: 45, maxAttempts: 1 } },
+    reason: 'ImagePull',
+    message: /localhost\/no-such-image:1/,
+  },
+};
+
 describe('a task that must fail says why and what to do', () => {
-  let file: string;
   before(async () => {
-    file = await model('strict');
     await dataset('one', { 'a.wav': wav() });
-  });
-
-  const fails = async (name: string, reason: string, message: RegExp) => {
-    const status = await ended(name);
-    assert.equal(status.phase, 'Failed', `${status.phase}: ${status.message}`);
-    assert.equal(status.reason, reason, status.message);
-    assert.match(status.message ?? '', message);
-    assert.equal(status.settled, true);
-    return status;
-  };
-  const behaving = (behaviour: string) => ({
-    run: { per: 'File' as const, command: ['/opt/sh-model/model.sh', '{input}', '{output}', behaviour] },
-  });
-
-  it('when the dataset does not exist', async () => {
-    await task('missing', { model: file, dataset: { path: 'no/such corpus' } });
-    await fails('missing', 'InvalidInput', /no\/such corpus/);
-  });
-
-  it('when the dataset is a link out of the store', async () => {
-    await symlink('/etc', onStore('escape'));
-    await task('escape', { model: file, dataset: { path: 'escape' } });
-    await fails('escape', 'InvalidInput', /escape/);
-  });
-
-  it('when a recording has the wrong sample rate', async () => {
     await dataset('rate', { 'a.wav': wav(), 'phone.wav': wav(0.1, { sampleRate: 8000 }) });
-    await task('rate', { model: file, dataset: { path: 'rate' } });
-    await fails('rate', 'InvalidInput', /phone\.wav.*8000.*16000/);
-  });
-
-  it('when the model exits 0 and wrote nothing', async () => {
-    await task('nothing', { model: await model('nothing', behaving('nothing')), dataset: { path: 'one' } });
-    await fails('nothing', 'MissingOutput', /raw\/a\.rttm/);
-    assert.deepEqual(await tree('one/outputs/nothing'), []);
-  });
-
-  it('when an output is truncated', async () => {
-    await task('truncated', {
-      model: await model('truncated', behaving('truncated')),
-      dataset: { path: 'one' },
-    });
-    await fails('truncated', 'MissingOutput', /raw\/a\.rttm/);
-    assert.deepEqual(await tree('one/outputs/truncated'), []);
-  });
-
-  it('when the model fails, with its exit code', async () => {
-    await task('fail', { model: await model('fail', behaving('fail')), dataset: { path: 'one' } });
-    await fails('fail', 'ModelError', /exit code 3/);
-  });
-
-  it('when a model of the whole dataset fails, with its last words', async () => {
-    const whole = await model('dataset-fail', {
-      run: {
-        per: 'Dataset',
-        command: ['/opt/sh-model/model-dataset.sh', '{inputDir}', '{outputDir}', 'fail'],
-      },
-    });
-    await task('dataset-fail', { model: whole, dataset: { path: 'one' } });
-    await fails('dataset-fail', 'ModelError', /exit code 3.*failing as told/);
-  });
-
-  it('when the model is killed for memory', async () => {
-    await task('oom', { model: await model('oom', behaving('oom')), dataset: { path: 'one' } });
-    await fails('oom', 'OutOfMemory', /memory/);
-  });
-
-  it('when a model of the whole dataset is killed for memory', async () => {
-    const whole = await model('dataset-oom', {
-      run: {
-        per: 'Dataset',
-        command: ['/opt/sh-model/model-dataset.sh', '{inputDir}', '{outputDir}', 'oom'],
-      },
-    });
-    await task('dataset-oom', { model: whole, dataset: { path: 'one' } });
-    await fails('dataset-oom', 'OutOfMemory', /resources\.memory/);
-  });
-
-  it('when the disk is full', async () => {
     await dataset('full', { 'a.wav': wav() }, SMALL);
-    await task('full', { model: await model('fill', behaving('fill')), dataset: { path: 'full' } }, SMALL);
-    const status = await ended('full', SMALL);
-    assert.deepEqual([status.phase, status.reason], ['Failed', 'Storage'], status.message);
-    assert.match(status.message ?? '', /space/);
-    assert.deepEqual(await tree('full/outputs/full', SMALL), []);
+    await symlink('/etc', onStore('escape'));
+    for (const [name, row] of Object.entries(FAILING)) {
+      const spec = { model: await model(name, row.model ?? {}), dataset: { path: row.dataset ?? 'one' } };
+      await task(name, spec, row.namespace ?? TASKS);
+    }
   });
 
-  it('when the command does not exist in the image', async () => {
-    const absent = await model('absent', {
-      run: { per: 'Dataset', command: ['/no/such/program', '{outputDir}'] },
+  for (const [name, row] of Object.entries(FAILING)) {
+    it(`when ${row.what}`, async () => {
+      const namespace = row.namespace ?? TASKS;
+      const status = await ended(name, namespace);
+      assert.deepEqual(
+        [status.phase, status.reason, status.settled],
+        ['Failed', row.reason, true],
+        status.message,
+      );
+      assert.match(status.message ?? '', row.message);
+      assert.deepEqual(
+        await tree(`${row.dataset ?? 'one'}/outputs/${name}`, namespace),
+        [],
+        'nothing half is published',
+      );
     });
-    await task('absent', { model: absent, dataset: { path: 'one' } });
-    await fails('absent', 'ConfigError', /\/no\/such\/program/);
-    const perFile = await model('absent-file', {
-      run: { per: 'File', command: ['/no/such/program', '{input}', '{output}'] },
-    });
-    await task('absent-file', { model: perFile, dataset: { path: 'one' } });
-    await fails('absent-file', 'ModelError', /127/);
-  });
-
-  it('when the image does not exist', async () => {
-    const image = await model('no-image', {
-      image: 'localhost/no-such-image:1',
-      failure: { pendingDeadlineSeconds: 25, maxAttempts: 1 },
-    });
-    await task('no-image', { model: image, dataset: { path: 'one' } });
-    await fails('no-image', 'ImagePull', /localhost\/no-such-image:1/);
-  });
+  }
 
   it('when no node has that many GPUs, it waits and says so', async () => {
-    const greedy = await model('greedy', { gpu: { count: 64 } });
-    await task('greedy', { model: greedy, dataset: { path: 'one' } });
+    await task('greedy', { model: await model('greedy', { gpu: { count: 64 } }), dataset: { path: 'one' } });
     const status = await until('greedy', 'Unschedulable', ({ reason }) => reason === 'Unschedulable');
     assert.match(status.message ?? '', /Insufficient nvidia\.com\/gpu/);
-    await site().kube.run(['delete', 'analysistask', 'greedy', '-n', 'analysis-e2e']);
+    await site().kube.run(['delete', 'analysistask', 'greedy', '-n', TASKS]);
   });
 
   it('when another task owns the output name', async () => {
+    const file = await model('shared');
     await dataset('shared', { 'a.wav': wav() });
     await task('first', { model: file, dataset: { path: 'shared' }, outputName: 'same' });
     await task('second', { model: file, dataset: { path: 'shared' }, outputName: 'same' });
-    const [first, second] = [await ended('first'), await ended('second')];
-    const reasons = [first, second].map(({ phase, reason }) => `${phase}/${reason}`).toSorted();
+    const both = [await ended('first'), await ended('second')];
+    const reasons = both.map(({ phase, reason }) => `${phase}/${reason}`).toSorted();
     assert.deepEqual(reasons, ['Failed/OutputConflict', 'Succeeded/Published']);
     assert.equal((await tree('shared/outputs/same')).length, 3);
   });
