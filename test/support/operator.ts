@@ -56,7 +56,16 @@ export async function startOperator({
     log: () => lines.join('').split('\n'),
     stop: (signal?: 'SIGTERM' | 'SIGKILL') => stop(child, signal),
   };
-  await eventually('the operator is ready', () => isReady(child, operator), START_MS);
+  try {
+    await eventually('the operator is ready', () => isReady(child, operator), START_MS);
+  } catch (error) {
+    // Left alone it would keep the test process alive for ever.
+    await stop(child, 'SIGKILL');
+    throw new Error(
+      `the operator did not start; its log ends with\n${operator.log().slice(-10).join('\n')}`,
+      { cause: error },
+    );
+  }
   return operator;
 }
 
