@@ -12,7 +12,8 @@ help: ## List the targets
 
 $(INSTALLED): package.json package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)"; exit 1; }
-	npm install --no-save --loglevel=error # not `npm ci`: it refuses a lockfile without the binaries of other platforms, which some mirrors lack
+	@# Not `npm ci`: it refuses a lockfile without the binaries of other platforms, which some mirrors lack.
+	npm install --no-save --loglevel=error
 	@touch $@
 
 demo: $(INSTALLED) ## From nothing to finished analyses of real speech on a real cluster
