@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { z } from 'zod';
+import { CATEGORIES } from '../../src/jobs/categories.ts';
 import { crdFiles } from './crd-files.ts';
-import { stale } from './files.ts';
+import { ROOT, stale } from './files.ts';
 import { referenceFiles, withReference } from './reference.ts';
 import { structural } from './structural.ts';
 import { valuesSchemaFiles } from './values-schema.ts';
@@ -111,5 +114,15 @@ describe('withReference()', () => {
 
   it('names the page that has no markers', () => {
     assert.throws(() => withReference('# Kind\n', 'new', 'kind.md'), /kind\.md must contain the lines/);
+  });
+});
+
+describe('the page of AnalysisTask', () => {
+  it('explains every reason with which a task can fail', async () => {
+    const page = await readFile(join(ROOT, 'docs/kinds/analysistask.md'), 'utf8');
+    assert.deepEqual(
+      Object.keys(CATEGORIES).filter((reason) => !page.includes(`\`${reason}\``)),
+      [],
+    );
   });
 });
