@@ -25,6 +25,8 @@ export type Cluster = {
   readonly volume: () => Promise<VolumeSource>;
   /** The demo's own access to the shared volume. */
   readonly store: (kube: Kube) => Promise<Store>;
+  /** Directory of this machine behind the shared volume, where there is one. */
+  readonly directory?: string;
 };
 
 /** Where the native cluster's node, which is this machine, keeps the shared volume. */
@@ -106,7 +108,7 @@ async function loadIntoCurrent(tag: string): Promise<void> {
   await run(command ?? '', [...args, tag], { timeoutMs: 600_000 });
 }
 
-function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store'> {
+function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store' | 'directory'> {
   const [helper] = MODEL_IMAGES;
   const throughPod = (kube: Kube) => podStore(kube, helper?.tag ?? '', CLAIM);
   switch (driver) {
@@ -117,6 +119,7 @@ function storeOf(driver: Driver, name: string): Pick<Cluster, 'volume' | 'store'
           return { hostPath: nativeStore(name) };
         },
         store: () => hostStore(nativeStore(name)),
+        directory: nativeStore(name),
       };
     case 'kind':
       return {

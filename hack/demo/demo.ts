@@ -7,6 +7,7 @@ import { createKube, type Kube } from './kube.ts';
 import { NAMESPACE } from './names.ts';
 import { followTasks, nextRun, type Seen } from './observe.ts';
 import { excerpts, lookAround, outcomeLines, publishedTree, timingLines, whereLogsAre } from './report.ts';
+import { diagnose } from './diagnose.ts';
 import { createSteps, type Steps } from './steps.ts';
 import type { Store } from './store.ts';
 import { createLive } from './table.ts';
@@ -30,16 +31,21 @@ export async function demo(write: Write): Promise<number> {
     const tasks = demoTasks(run, dataset.recordings);
     const seen = await steps.step(`run ${run}: ${tasks.length} tasks`, () => runTasks({ kube, tasks, run }));
     const bad = await steps.step('compare with what is expected', () => judge({ tasks, seen, store, write }));
-    await show({ tasks, store, steps, cluster, write });
+    await show({ tasks, seen, store, steps, cluster, write });
     return verdict(
       refused ? bad : [`the API server stored a task whose dataset path leaves the store`, ...bad],
       tasks,
       write,
     );
   } catch (error) {
-    write('');
-    write('Where to look:');
-    for (const line of whereLogsAre(cluster.access)) write(`  ${line}`);
+    for (const [title, lines] of [
+      ['What runs', await diagnose(kube)],
+      ['Where to look', whereLogsAre(cluster.access)],
+    ] as const) {
+      write('');
+      write(`${title}:`);
+      for (const line of lines) write(`  ${line}`);
+    }
     throw error;
   }
 }
@@ -128,18 +134,19 @@ async function judge({ tasks, seen, store, write }: Judged): Promise<readonly st
 
 type Shown = {
   readonly tasks: readonly DemoTask[];
+  readonly seen: ReadonlyMap<string, Seen>;
   readonly store: Store;
   readonly steps: Steps;
   readonly cluster: Cluster;
   readonly write: Write;
 };
 
-async function show({ tasks, store, steps, cluster, write }: Shown): Promise<void> {
+async function show({ tasks, seen, store, steps, cluster, write }: Shown): Promise<void> {
   const sections: readonly (readonly [string, readonly string[]])[] = [
     ['Published', await publishedTree(tasks, store)],
     ['Results', await excerpts(tasks, store)],
     ['Time', timingLines(steps.timings)],
-    ['Look around', lookAround(cluster.access, tasks)],
+    ['Look around', lookAround({ access: cluster.access, tasks, seen, directory: cluster.directory })],
     ['Remove everything', ['make demo-clean']],
   ];
   for (const [title, lines] of sections) {

@@ -90,18 +90,32 @@ const setup = ({ kubectl, kubeconfig }: Access): readonly string[] => [
   ...(kubectl === 'kubectl' ? [] : [`export PATH=${dirname(kubectl)}:$PATH`]),
 ];
 
+type Around = {
+  readonly access: Access;
+  readonly tasks: readonly DemoTask[];
+  readonly seen: ReadonlyMap<string, Seen>;
+  /** Directory of this machine behind the shared volume; undefined where only pods see it. */
+  readonly directory?: string | undefined;
+};
+
 /** Commands with which somebody can look around in what the demo left. */
-export function lookAround(access: Access, tasks: readonly DemoTask[]): readonly string[] {
-  const [first] = tasks;
+export function lookAround({ access, tasks, seen, directory }: Around): readonly string[] {
   const partial = tasks.find(({ expect }) => expect.failed.length > 0);
+  const job = tasks
+    .map(({ name }) => seen.get(name)?.status.attempt?.jobName)
+    .find((name) => name !== undefined);
   return [
     ...setup(access),
     'kubectl get analysismodels',
     `kubectl get analysistasks -n ${NAMESPACE}`,
-    ...(partial === undefined ? [] : [`kubectl get analysistask ${partial.name} -n ${NAMESPACE} -o yaml`]),
-    ...(first === undefined ? [] : [`kubectl describe analysistask ${first.name} -n ${NAMESPACE}`]),
-    `kubectl logs -n ${NAMESPACE} job/<name> [-c prepare|model|publish]`,
-    `kubectl logs -n ${SYSTEM_NAMESPACE} deployment/${RELEASE}`,
+    ...(partial === undefined ? [] : [`kubectl describe analysistask ${partial.name} -n ${NAMESPACE}`]),
+    ...(job === undefined
+      ? []
+      : [
+          `kubectl logs -n ${NAMESPACE} job/${job}                 # the model; -c publish: the verification`,
+        ]),
+    `kubectl logs -n ${SYSTEM_NAMESPACE} deployment/${RELEASE}      # the operator`,
+    ...(directory === undefined ? [] : [`ls -R ${directory}/${DATASET_PATH}/outputs`]),
   ];
 }
 
