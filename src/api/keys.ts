@@ -24,9 +24,6 @@ export const ANNOTATION = {
 
 export const MANAGED_BY = 'analysis-operator';
 
-/** Held while something outside the cluster must still learn how the task ended. */
-export const FINALIZER = `${GROUP}/report`;
-
 /** Containers of a task's pod, in the order in which they start (architecture: pod shape). */
 export const CONTAINER = {
   prepare: 'prepare',

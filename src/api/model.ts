@@ -295,4 +295,3 @@ export type ModelSpecInput = z.input<typeof modelSpec>;
 export type ModelStatus = z.infer<typeof modelStatus>;
 export type ModelParameter = z.output<typeof parameter>;
 export type ModelOutput = z.output<typeof output>;
-export type UnitKind = ModelSpec['run']['per'];

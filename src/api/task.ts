@@ -288,12 +288,10 @@ export const taskRootRules = rules(
   },
 );
 
-export type TaskSpec = z.output<typeof taskSpec>;
 export type TaskSpecInput = z.input<typeof taskSpec>;
 export type TaskStatus = z.infer<typeof taskStatus>;
 export type Attempt = NonNullable<TaskStatus['attempt']>;
 export type Progress = NonNullable<TaskStatus['progress']>;
-export type Result = NonNullable<TaskStatus['result']>;
 export type FailureRecord = NonNullable<TaskStatus['failures']>[number];
 
 export function isTerminal(phase: Phase | undefined): boolean {

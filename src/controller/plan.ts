@@ -22,11 +22,3 @@ export interface DeleteAction {
   /** 0 forces a pod away that no kubelet answers for. */
   readonly gracePeriodSeconds?: number | undefined;
 }
-
-/** What a planner decides: pure data, the only thing the executor acts on. */
-export interface Plan<Child extends KubeObject, Status> {
-  readonly actions: readonly Action<Child>[];
-  /** The same reference as before means nothing to write. */
-  readonly status: Status;
-  readonly requeueAfterMs?: number | undefined;
-}

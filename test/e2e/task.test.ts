@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { symlink } from 'node:fs/promises';
 import { before, describe, it } from 'mocha';
+import { z } from 'zod';
 import type { ModelSpecInput } from '../../src/api/model.ts';
 import { wav } from '../../src/agent/fixtures.ts';
 import { eventually } from '../support/eventually.ts';
@@ -57,9 +58,11 @@ describe('a task in real pods', () => {
       assert.deepEqual({ uid, gid, mode: (mode & 0o777).toString(8) }, { ...OWNER, mode: '664' }, name);
     }
     assert.equal(((await stat('good/outputs/good/raw')).mode & 0o777).toString(8), '775');
-    const manifest: unknown = JSON.parse(await read('good/outputs/good/manifest.json'));
+    const manifest = z
+      .object({ identity: z.string() })
+      .parse(JSON.parse(await read('good/outputs/good/manifest.json')));
     const uid = (await get('good'))?.metadata.uid;
-    assert.deepEqual((manifest as { identity: unknown }).identity, uid);
+    assert.equal(manifest.identity, uid);
     assert.deepEqual(await tree(`good/outputs/.staging/${uid}`), [], 'nothing is left in staging');
   });
 

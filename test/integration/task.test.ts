@@ -305,9 +305,9 @@ describe('the task controller on a real API server', () => {
       (await Promise.all(['happy', 'quiet', 'edited'].map((name) => lab.get(name)))).map(
         ({ metadata }) => metadata.resourceVersion,
       );
-    const before = await versions();
+    const earlier = await versions();
     await pause(4000);
-    assert.deepEqual(await versions(), before);
+    assert.deepEqual(await versions(), earlier);
   });
 
   it('says that a quota keeps its Job from being created, and tries again', async () => {
@@ -334,75 +334,5 @@ describe('the task controller on a real API server', () => {
     operator = await startOperator({ kubeconfig: controlPlane().kubeconfig, namespace: lab.namespace });
     await create('after-restart');
     await lab.pod('after-restart');
-  });
-});
-
-describe('the task controller in a namespace without a store', () => {
-  it('waits for the volume and starts as soon as the claim exists', async () => {
-    const lab = await openLab('bare', { withClaim: false });
-    const operator = await startOperator({ kubeconfig: controlPlane().kubeconfig, namespace: lab.namespace });
-    try {
-      expectOk(await lab.task('homeless', { model: await lab.model('vad') }));
-      const status = await lab.until(
-        'homeless',
-        'VolumeNotReady',
-        ({ reason }) => reason === 'VolumeNotReady',
-      );
-      assert.match(
-        status.message ?? '',
-        /PersistentVolumeClaim "datasets" in namespace "bare-.*does not exist/,
-      );
-      await lab.createClaim();
-      await lab.pod('homeless');
-    } finally {
-      await operator.stop();
-    }
-  });
-});
-
-describe('a malformed AnalysisModel that an older schema let in', () => {
-  it('affects its own tasks only', async () => {
-    const lab = await openLab('old');
-    const broken = await lab.malformedModel('broken');
-    const good = await lab.model('good');
-    const operator = await startOperator({ kubeconfig: controlPlane().kubeconfig, namespace: lab.namespace });
-    try {
-      expectOk(await lab.task('of-broken', { model: broken }));
-      expectOk(await lab.task('of-good', { model: good }));
-      const status = await lab.until('of-broken', 'ModelInvalid', ({ reason }) => reason === 'ModelInvalid');
-      assert.match(status.message ?? '', /malformed .*spec\.run/);
-      await lab.setPod(await lab.pod('of-good'), publishEnds(0, published));
-      await lab.until('of-good', 'Succeeded', ({ phase }) => phase === 'Succeeded');
-    } finally {
-      await operator.stop();
-    }
-  });
-});
-
-describe('two controllers at once', () => {
-  it('create one Job per attempt even when both believe to lead', async () => {
-    const lab = await openLab('split');
-    const model = await lab.model('vad');
-    const start = (name: string) =>
-      startOperator({
-        kubeconfig: controlPlane().kubeconfig,
-        namespace: lab.namespace,
-        config: { leaderElection: { enabled: false, name } },
-      });
-    const operators = await Promise.all([start('a'), start('b')]);
-    try {
-      const names = Array.from({ length: 20 }, (_, i) => `both-${i}`);
-      for (const name of names) expectOk(await lab.task(name, { model }));
-      for (const name of names) {
-        await lab.setPod(await lab.pod(name), publishEnds(0, published));
-      }
-      for (const name of names) {
-        const status = await lab.until(name, 'Succeeded', ({ phase }) => phase === 'Succeeded');
-        assert.equal(status.attempt?.number, 1, name);
-      }
-      assert.equal((await lab.jobs()).length, names.length);
-    } finally {
-      await Promise.all(operators.map((operator) => operator.stop()));
-    }
   });
 });

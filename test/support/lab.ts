@@ -136,8 +136,8 @@ const versions = z.looseObject({
 async function malformedModel(name: string): Promise<string> {
   const { api } = controlPlane();
   const crd = versions.parse(expectOk(await api.call('GET', CRD)));
-  const put = async (list: readonly unknown[]) => {
-    const body = { spec: { versions: list } };
+  const put = async (all: readonly unknown[]) => {
+    const body = { spec: { versions: all } };
     expectOk(await api.call('PATCH', CRD, { body, contentType: 'application/merge-patch+json' }));
   };
   const strict = crd.spec.versions;
