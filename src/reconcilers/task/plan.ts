@@ -21,12 +21,22 @@ import { noRemovals, type TaskPlan } from './task-plan.ts';
 export function planTask(seen: Observed): TaskPlan {
   const { metadata, status, spec } = seen.task;
   if (metadata.deletionTimestamp) return nothing(seen); // the owner reference takes Job and pods along
+  if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
   if (isTerminal(status?.phase)) return tidy(seen);
   if (status?.stopping) return continueStopping(seen, status.stopping);
   if (spec.desired !== 'Run') return halt(seen, spec.desired);
   const attempt = status?.attempt;
   if (!attempt || status?.nextAttemptAt) return begin(seen);
   return follow(seen, attempt);
+}
+
+/** The watch brings the newer copy, and the key with it. */
+const OUTDATED_RECHECK_MS = 1000;
+
+/** A claim comes before its Job, so a Job of a later attempt proves that this copy of the task is an old one. */
+function isOutdated({ task, jobs }: Observed): boolean {
+  const known = task.status?.attempt?.number ?? 0;
+  return jobs.some((job) => (job.attempt ?? 0) > known);
 }
 
 function nothing(seen: Observed): TaskPlan {

@@ -72,16 +72,9 @@ interface Hands extends TaskReconcilerDeps {
   readonly pods: Executor<KubeObject>;
 }
 
-/** Removals, then the one status write, then the Job that this write claimed, then the event. */
+/** The one status write, then removals, then the Job that this write claimed, then the event. */
 async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSignal): Promise<void> {
   const { namespace, uid } = seen.task.metadata;
-  const removal = (object: { name: string; uid: string }): Action<KubeObject> => ({
-    do: 'delete',
-    namespace,
-    ...object,
-  });
-  await deps.jobs.execute(plan.removeJobs.map(removal), { signal });
-  await deps.pods.execute(plan.removePods.map(removal), { signal });
   if (plan.status !== seen.task.status) {
     const now = await writeStatus<KubeObject & { status?: unknown }>(
       deps.clients.tasks,
@@ -92,6 +85,13 @@ async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSign
     deps.written.note(now);
     deps.progress.written(uid);
   }
+  const removal = (object: { name: string; uid: string }): Action<KubeObject> => ({
+    do: 'delete',
+    namespace,
+    ...object,
+  });
+  await deps.jobs.execute(plan.removeJobs.map(removal), { signal });
+  await deps.pods.execute(plan.removePods.map(removal), { signal });
   if (plan.create) await createJob(deps.jobs, plan.create, signal);
   if (plan.event) {
     const { type, reason, message } = plan.event;

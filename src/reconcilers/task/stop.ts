@@ -2,6 +2,7 @@ import { categoryOf } from '../../jobs/categories.ts';
 import type { TaskStatus } from '../../api/task.ts';
 import { outcomeOf } from '../../jobs/outcome.ts';
 import { isAlive, jobVerdict } from '../../jobs/views.ts';
+import { withJob } from './attempt.ts';
 import { failed, succeeded } from './finish.ts';
 import type { Observed } from './observed.ts';
 import type { Failed } from './retry.ts';
@@ -45,7 +46,8 @@ export function stop(seen: Observed, verdict: Failed): TaskPlan {
     message: verdict.message.slice(0, 500),
     since: seen.now.toISOString(),
   };
-  return { status: reported(seen, report, { stopping }), ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+  const status = reported(seen, report, { stopping, ...recorded(seen) });
+  return { status, ...removals(seen), requeueAfterMs: STOP_POLL_MS };
 }
 
 export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatus['stopping']>): TaskPlan {
@@ -73,7 +75,13 @@ function halting(seen: Observed, desired: 'Cancel' | 'Suspend'): TaskPlan {
     reason: desired === 'Cancel' ? 'Cancelling' : 'Suspending',
     message: 'Waiting for the pod to stop',
   } as const;
-  return { status: reported(seen, report), ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+  return { status: reported(seen, report, recorded(seen)), ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+}
+
+/** The UID of the Job that is about to be deleted: without it the attempt would look as if it never had one. */
+function recorded(seen: Observed): Pick<TaskStatus, 'attempt'> {
+  const job = seen.jobs.find((j) => j.metadata.name === seen.task.status?.attempt?.jobName);
+  return job ? { attempt: withJob(seen, job) } : {};
 }
 
 function cancelled(seen: Observed): TaskPlan {

@@ -7,7 +7,10 @@ export interface Removal {
   readonly uid: string;
 }
 
-/** What one pass does, in this order: removals, status write, creation of the claimed Job, event. */
+/**
+ * What one pass does, in this order: status write, removals, creation of the claimed Job, event. The write comes first
+ * because its version guard refuses a stale copy, which then neither deletes nor creates anything.
+ */
 export interface TaskPlan {
   /** The very object that was observed when there is nothing to write. */
   readonly status: TaskStatus | undefined;

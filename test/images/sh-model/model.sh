@@ -29,7 +29,7 @@ case $behaviour in
     line 0.00 >"$output"
     ;;
   fail)
-    echo "stand-in model: failing as told" >&2
+    echo "stand-in model: failing as told"
     exit 3
     ;;
   nothing) ;;
