@@ -16,7 +16,10 @@ const what = fc.oneof(
   },
   { weight: 1, arbitrary: fc.constantFrom<Event['do']>('cancel', 'suspend', 'resume', 'model is deleted') },
 );
-const events = fc.array(fc.record<Event>({ do: what, who: fc.constantFrom(0, 1) }), { maxLength: 60 });
+const events = fc.array(fc.record<Event>({ do: what, who: fc.constantFrom(0, 1) }), {
+  maxLength: 80,
+  size: 'max',
+});
 
 /** Enough for every retry and disruption that the policy allows. */
 const ROUNDS = 40;

@@ -11,6 +11,8 @@ import {
 import { complete, partial, running, type Rows, unrecorded, withStatus } from './rows.ts';
 import { seen } from './seen.ts';
 
+const stopping = { category: 'OutOfMemory', message: 'It needed more memory', since: '2026-03-01T11:59:00Z' };
+
 export const endRows: Rows = {
   'succeeds with the published result': {
     given: seen({
@@ -228,5 +230,53 @@ export const endRows: Rows = {
     }),
     does: ['delete job night-1'],
     phase: 'Failed',
+  },
+  'reads live before it says that a task is cancelled': {
+    given: seen({ task: withStatus(running, { desired: 'Cancel' }) }),
+    does: ['read live'],
+  },
+  'removes an orphaned pod before the next attempt': {
+    given: seen({
+      task: withStatus(claimed({ nextAttemptAt: '2026-03-01T11:59:59Z' })),
+      live: true,
+      jobs: [aJob('Failed')],
+      pods: [aPod({ model: runningState }, { ownerUid: undefined })],
+    }),
+    does: ['delete pod'],
+  },
+  'waits until the pod of a stopping attempt is gone': {
+    given: seen({
+      task: withStatus({ ...running, reason: 'Stopping', stopping }),
+      live: true,
+      jobs: [{ ...aJob(), metadata: { ...aJob().metadata, deletionTimestamp: '2026-03-01T11:59:59Z' } }],
+      pods: [aPod({ model: runningState })],
+    }),
+    does: [],
+    phase: 'Running',
+    reason: 'Stopping',
+  },
+  'ends a stopped attempt with the verdict that was kept': {
+    given: seen({
+      task: withStatus({ ...running, reason: 'Stopping', stopping, failedAttempts: 1 }),
+      live: true,
+    }),
+    phase: 'Failed',
+    reason: 'OutOfMemory',
+    message: /more memory/,
+  },
+  'takes a Job of the same name with another UID for a stranger': {
+    given: seen({
+      task: withStatus(running),
+      live: true,
+      jobs: [{ ...aJob(), metadata: { ...aJob().metadata, uid: 'another' } }],
+    }),
+    does: ['delete job night-1'],
+    reason: 'Stopping',
+    message: /deleted from outside/,
+  },
+  'does nothing on an old copy of a task that has a later attempt': {
+    given: seen({ task: withStatus(running), jobs: [aJob('Failed'), aJob('unfinished', { attempt: 2 })] }),
+    does: [],
+    phase: 'Running',
   },
 };
