@@ -5,7 +5,7 @@ import { analysisTask, type AnalysisTask } from '../../src/api/objects.ts';
 import type { TaskSpecInput, TaskStatus } from '../../src/api/task.ts';
 import { type JobView, jobView, type PodView, podView } from '../../src/jobs/views.ts';
 import { type Answer } from './api.ts';
-import { controlPlane, expectOk, freshNamespace } from './control-plane.ts';
+import { controlPlane, deleteAtEnd, expectOk, freshNamespace } from './control-plane.ts';
 import { eventually } from './eventually.ts';
 
 const list = z.object({ items: z.array(z.unknown()) });
@@ -54,6 +54,7 @@ export async function openLab(prefix: string, { withClaim = true } = {}): Promis
     async model(name, spec = {}) {
       const full = `${name}-${namespace}`.slice(0, 63);
       expectOk(await api.call('POST', `${API}/analysismodels`, { body: modelObject(full, spec) }));
+      deleteAtEnd(`${API}/analysismodels/${full}`);
       return full;
     },
     createClaim: () => createClaim(namespace),
@@ -135,6 +136,7 @@ const versions = z.looseObject({
 /** Takes the schema away, creates the object and puts the schema back, as an upgrade from an older release would. */
 async function malformedModel(name: string): Promise<string> {
   const { api } = controlPlane();
+  deleteAtEnd(`${API}/analysismodels/${name}`);
   const crd = versions.parse(expectOk(await api.call('GET', CRD)));
   const put = async (all: readonly unknown[]) => {
     const body = { spec: { versions: all } };
