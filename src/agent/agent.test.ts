@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { EXIT } from '../api/request.ts';
-import { aRequest, aStore, RECORDINGS, RTTM_LINE, wav } from './fixtures.ts';
-import type { TestStore } from './fixtures.ts';
+import { aRequest, aStore, RECORDINGS, RTTM_LINE, wav } from './testing/fixtures.ts';
+import type { TestStore } from './testing/fixtures.ts';
 
 describe('a whole pod', () => {
   let store: TestStore;

@@ -1,7 +1,7 @@
 import { describe, it } from 'mocha';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { RTTM_LINE } from './fixtures.ts';
+import { RTTM_LINE } from './testing/fixtures.ts';
 import { formatCheck, JSON_LIMIT } from './format.ts';
 import type { OutputFormat } from './format.ts';
 

@@ -1,7 +1,7 @@
 import { describe, it } from 'mocha';
 import assert from 'node:assert/strict';
 import type { AgentCategory } from './failure.ts';
-import { aRequest } from './fixtures.ts';
+import { aRequest } from './testing/fixtures.ts';
 import { judge } from './judge.ts';
 import type { Verdict } from './verify.ts';
 

@@ -1,8 +1,8 @@
 import { describe, it } from 'mocha';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { aRequest } from './fixtures.ts';
-import type { RequestChanges } from './fixtures.ts';
+import { aRequest } from './testing/fixtures.ts';
+import type { RequestChanges } from './testing/fixtures.ts';
 import { buildUnits, commandOf, outputPath, planHash } from './plan.ts';
 import type { Unit } from './plan.ts';
 import type { CheckedInput } from './preflight.ts';

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EXIT } from '../api/request.ts';
-import { aRequest, aStore, RECORDINGS, wav } from './fixtures.ts';
-import type { RequestChanges, TestStore } from './fixtures.ts';
+import { aRequest, aStore, RECORDINGS, wav } from './testing/fixtures.ts';
+import type { RequestChanges, TestStore } from './testing/fixtures.ts';
 import { runAgent } from './index.ts';
 import { readPlan } from './plan-file.ts';
 

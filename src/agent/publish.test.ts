@@ -14,8 +14,8 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EXIT } from '../api/request.ts';
-import { aRequest, aStore, GOOD_MODEL, RECORDINGS, RTTM_LINE, wav } from './fixtures.ts';
-import type { RequestChanges, StepOutcome, TestStore } from './fixtures.ts';
+import { aRequest, aStore, GOOD_MODEL, RECORDINGS, RTTM_LINE, wav } from './testing/fixtures.ts';
+import type { RequestChanges, StepOutcome, TestStore } from './testing/fixtures.ts';
 
 const A = `${RECORDINGS}/a.wav`;
 

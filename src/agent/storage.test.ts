@@ -5,8 +5,8 @@ import { mkdtemp, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EXIT } from '../api/request.ts';
-import { aRequest, aStore, GOOD_MODEL, RECORDINGS } from './fixtures.ts';
-import type { TestPod, TestStore } from './fixtures.ts';
+import { aRequest, aStore, GOOD_MODEL, RECORDINGS } from './testing/fixtures.ts';
+import type { TestPod, TestStore } from './testing/fixtures.ts';
 import { readPlan } from './plan-file.ts';
 
 async function ran(pod: TestPod): Promise<TestPod> {

@@ -4,7 +4,7 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { wav } from './fixtures.ts';
+import { wav } from './testing/fixtures.ts';
 import { readWavHeader, WavError } from './wav.ts';
 import type { WavHeader } from './wav.ts';
 

@@ -3,7 +3,7 @@ import { symlink } from 'node:fs/promises';
 import { before, describe, it } from 'mocha';
 import { z } from 'zod';
 import type { ModelSpecInput } from '../../src/api/model.ts';
-import { wav } from '../../src/agent/fixtures.ts';
+import { wav } from '../../src/agent/testing/fixtures.ts';
 import { eventually } from '../support/eventually.ts';
 import { OPERATOR, OWNER, site, SMALL, TASKS } from './support/site.ts';
 import {

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { ClusterConnection, Credentials } from '../kube-config.ts';
 import { answerOf } from './fake-routes.ts';
+import type { SeenRequest } from './fake-routes.ts';
 import type { StoredEvent } from './fake-store.ts';
 import { FakeStatusError, FakeStore } from './fake-store.ts';
 
@@ -31,16 +32,6 @@ export type WatchFault =
   | 'error-500'
   | 'corrupt-line'
   | 'unknown-type';
-
-export interface SeenRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-  readonly token: string | undefined;
-  readonly contentType: string | undefined;
-  readonly socket: number;
-}
 
 interface Watch {
   readonly collection: string;

@@ -1,4 +1,3 @@
-import type { SeenRequest } from './fake-api.ts';
 import type { FakeStore, StoredEvent, StoredObject } from './fake-store.ts';
 import { FakeStatusError, storeKey } from './fake-store.ts';
 
@@ -15,6 +14,16 @@ interface Route {
 
 const PATH =
   /^\/(?:api|apis\/[^/]+)\/v[^/]+(?:\/namespaces\/(?<namespace>[^/]+))?\/(?<collection>[^/]+)(?:\/(?<name>[^/]+)(?:\/(?<subresource>[^/]+))?)?$/;
+
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly body: unknown;
+  readonly token: string | undefined;
+  readonly contentType: string | undefined;
+  readonly socket: number;
+}
 
 /** What a real API server would answer, for the calls the runtime makes. */
 export function answerOf(store: FakeStore, request: SeenRequest): FakeAnswer {

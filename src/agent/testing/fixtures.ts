@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { MODEL_LOOP } from '../api/loop.ts';
-import { agentReport, agentRequest } from '../api/request.ts';
-import type { AgentReport, AgentRequest } from '../api/request.ts';
-import { runAgent } from './index.ts';
-import type { AgentOptions, AgentStep } from './index.ts';
+import { MODEL_LOOP } from '../../api/loop.ts';
+import { agentReport, agentRequest } from '../../api/request.ts';
+import type { AgentReport, AgentRequest } from '../../api/request.ts';
+import { runAgent } from '../index.ts';
+import type { AgentOptions, AgentStep } from '../index.ts';
 
 export const RECORDINGS = 'recordings/converted/standard';
 
