@@ -66,7 +66,7 @@ async function own(directory: string): Promise<void> {
 const HELPER = 'store-access';
 /** Python, because the model images bring no tar; text through `kubectl exec` is safer than binary. */
 const UNPACK =
-  'import base64,io,os,sys,tarfile;os.umask(2);tarfile.open(fileobj=io.BytesIO(base64.b64decode(sys.stdin.read()))).extractall(sys.argv[1],filter="data")';
+  'import base64,io,os,sys,tarfile;os.umask(2);tarfile.open(fileobj=io.BytesIO(base64.b64decode(sys.stdin.read()))).extractall(sys.argv[1])';
 const LIST =
   'import os,sys;r=sys.argv[1];print("\\n".join(os.path.relpath(os.path.join(d,f),r) for d,_,fs in os.walk(r) for f in fs))';
 const READ = 'import sys;sys.stdout.write(open(sys.argv[1],encoding="utf-8").read())';
