@@ -43,7 +43,7 @@ export const SOURCES: readonly Source[] = [
     id: 'debian',
     name: 'pocketsphinx-testdata 0.8+5prealpha+1-15 (Debian)',
     licence: 'BSD-2-Clause',
-    credit: 'playing cards read out; a sentence of a LibriVox reading of "Sense and Sensibility"',
+    credit: 'playing cards read out',
     client: 'apt-get',
   },
 ];
@@ -68,12 +68,6 @@ export const SPEECH: readonly Speech[] = [
     source: 'debian',
     member: `${POCKETSPHINX}/cards/005.wav`,
     sha256: '090f18f5f76cf8b2b43cd9e6b07823f4685a4742d9a36cd98b174a6586c18cf9',
-  },
-  {
-    id: 'reading',
-    source: 'debian',
-    member: `${POCKETSPHINX}/librivox/sense_and_sensibility_01_austen_64kb-0880.wav`,
-    sha256: 'fbec491ef00ee734a67f0ee318e98c51c157b479e1629ff4f4426861ecac0414',
   },
 ];
 
