@@ -69,7 +69,12 @@ const table: Record<string, Row> = {
     is: 'waiting',
     says: 'ConfigError',
   },
-  'a dataset being checked': {
+  'a dataset whose check has just begun': {
+    given: { pods: [aPod({ prepare: { running: { startedAt: '2026-03-01T11:59:58Z' } } })] },
+    is: 'waiting',
+    says: 'Starting',
+  },
+  'a dataset whose check takes long': {
     given: { pods: [aPod({ prepare: runningState })] },
     is: 'waiting',
     says: 'Preparing',
@@ -80,7 +85,12 @@ const table: Record<string, Row> = {
     says: 'Running',
     message: /node gpu-1/,
   },
-  'a model that ended while publish runs': {
+  'a model that has just ended': {
+    given: { pods: [aPod({ model: { terminated: { exitCode: 0, finishedAt: '2026-03-01T11:59:59Z' } } })] },
+    is: 'running',
+    says: 'Running',
+  },
+  'a publication that takes long': {
     given: { pods: [aPod({ model: ended(0), publish: runningState })] },
     is: 'running',
     says: 'Publishing',

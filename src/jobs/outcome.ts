@@ -4,17 +4,18 @@ import type { ModelSpec } from '../api/model.ts';
 import { truncate } from '../lib/truncate.ts';
 import type { Category } from './categories.ts';
 import { type ContainerState, type ContainerView, type JobView, jobVerdict, type PodView } from './views.ts';
-import { waitingFor } from './waiting.ts';
+import { type Waiting, waitingForModel, waitingForPod, WORTH_A_WORD_MS } from './waiting.ts';
 
 /** What a Job and its pods say about the attempt. Nothing else interprets their status. */
 export type Outcome =
-  | { readonly is: 'waiting'; readonly reason: string; readonly message: string; readonly stuck?: Category }
+  | Waiting
   | {
       readonly is: 'running';
       readonly reason: string;
       readonly message: string;
       readonly pod: PodView;
       readonly startedAt: string | undefined;
+      readonly recheckMs?: number;
     }
   /** The pod hangs: it can neither go on nor end by itself, so somebody has to end it. */
   | { readonly is: 'doomed'; readonly category: Category; readonly message: string }
@@ -48,7 +49,7 @@ export function outcomeOf(evidence: Evidence): Outcome {
     case 'failed':
       return failure(evidence, pod);
     case 'unfinished':
-      return pod ? progressOf(pod, evidence.now) : waitingFor(evidence.job, evidence.createProblem);
+      return pod ? progressOf(pod, evidence.now) : waitingForPod(evidence.job, evidence.createProblem);
   }
 }
 
@@ -61,26 +62,28 @@ function newest(pods: readonly PodView[]): PodView | undefined {
 
 function progressOf(pod: PodView, now: Date): Outcome {
   const model = stateOf(pod, CONTAINER.model);
-  const startedAt = startOf(model);
-  const node = pod.node ?? 'unknown';
-  const running = (reason: string, message: string): Outcome => ({
-    is: 'running',
-    reason,
-    message,
-    pod,
-    startedAt,
-  });
   if (model?.terminated?.reason === 'OOMKilled') return { is: 'doomed', ...OUT_OF_MEMORY };
+  const node = pod.node ?? 'unknown';
+  const seen = { is: 'running', pod, startedAt: startOf(model) } as const;
   if (isForgotten(pod, now)) {
-    return running(
-      'NodeLost',
-      `Node ${node} does not confirm that pod ${pod.metadata.name} stopped; waiting for it to come back`,
-    );
+    const message = `Node ${node} does not confirm that pod ${pod.metadata.name} stopped; waiting for it to come back`;
+    return { ...seen, reason: 'NodeLost', message };
   }
-  if (model?.terminated)
-    return running('Publishing', 'The model ended; its outputs are being verified and published');
-  if (model?.running) return running('Running', `The model is running on node ${node}`);
-  return waitingFor(pod);
+  if (!model?.terminated && !model?.running) return waitingForModel(pod, now);
+  const running = { ...seen, reason: 'Running', message: `The model is running on node ${node}` };
+  if (!model.terminated) return running;
+  const shortMs = WORTH_A_WORD_MS - ageOf(model.terminated.finishedAt, now);
+  if (shortMs > 0) return { ...running, recheckMs: shortMs };
+  return {
+    ...seen,
+    reason: 'Publishing',
+    message: 'The model ended; its outputs are being verified and published',
+  };
+}
+
+/** Milliseconds since an event; unknown counts as long ago. */
+function ageOf(at: string | null | undefined, now: Date): number {
+  return at ? now.getTime() - Date.parse(at) : Number.POSITIVE_INFINITY;
 }
 
 function startOf(state: ContainerState | undefined): string | undefined {

@@ -1,7 +1,7 @@
 import { CONTAINER } from '../api/keys.ts';
 import { truncate } from '../lib/truncate.ts';
 import type { Category } from './categories.ts';
-import type { JobView, PodView } from './views.ts';
+import type { JobCondition, JobView, PodView } from './views.ts';
 
 /** Why an attempt does not run yet. `stuck` names the category it fails with when the pending deadline passes. */
 export interface Waiting {
@@ -9,21 +9,26 @@ export interface Waiting {
   readonly reason: string;
   readonly message: string;
   readonly stuck?: Category;
+  /** When this wait began, if later than the attempt: the agent's own work is no waiting. */
+  readonly since?: string | undefined;
+  /** Look again after this time: something short is going on that may become worth a word. */
+  readonly recheckMs?: number;
 }
+
+/** Steps shorter than this are not reported: each report is a write of the whole task. */
+export const WORTH_A_WORD_MS = 4000;
 
 const IMAGE_PROBLEM =
   /^(ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError|RegistryUnavailable)$/;
 const CONFIG_PROBLEM =
   /^(CreateContainerConfigError|CreateContainerError|RunContainerError|CreatePodSandboxError)$/;
 
-/** Reads a Job that has no pod yet, or a pod whose model does not run yet. */
-export function waitingFor(seen: JobView | PodView, createProblem?: string): Waiting {
-  return 'containers' in seen ? forPod(seen) : forJob(seen, createProblem);
-}
+const STARTING = 'The pod is being started';
 
-function forJob(job: JobView, createProblem: string | undefined): Waiting {
+/** Reads a Job that has no pod yet. */
+export function waitingForPod(job: JobView, createProblem: string | undefined): Waiting {
   if (job.suspended) return waiting('Queued', 'The queue has not admitted the Job yet');
-  if (createProblem === undefined) return waiting('Starting', 'The Job was created; its pod follows');
+  if (createProblem === undefined) return waiting('Starting', STARTING);
   const quota = createProblem.includes('exceeded quota');
   return {
     ...waiting(quota ? 'QuotaExceeded' : 'PodRefused', `The pod cannot be created: ${createProblem}`),
@@ -31,20 +36,25 @@ function forJob(job: JobView, createProblem: string | undefined): Waiting {
   };
 }
 
-function forPod(pod: PodView): Waiting {
+/** Reads a pod whose model does not run yet. */
+export function waitingForModel(pod: PodView, now: Date): Waiting {
   const scheduled = pod.conditions.find((c) => c.type === 'PodScheduled');
-  if (scheduled?.status === 'False') {
-    return {
-      ...waiting('Unschedulable', `No node fits: ${scheduled.message ?? scheduled.reason ?? ''}`),
-      stuck: 'Unschedulable',
-    };
-  }
+  if (scheduled?.status === 'False') return unschedulable(scheduled);
   const blocked = pod.containers.find((c) => isProblem(c.state?.waiting?.reason));
   if (blocked) return forContainer(blocked.name, blocked.state?.waiting);
-  if (pod.containers.some((c) => c.name === CONTAINER.prepare && c.state?.running)) {
-    return waiting('Preparing', 'The dataset is being checked');
-  }
-  return waiting('Starting', `The pod is starting on node ${pod.node ?? '(not chosen yet)'}`);
+  const prepare = pod.containers.find((c) => c.name === CONTAINER.prepare)?.state;
+  if (prepare?.running) return preparing(prepare.running.startedAt, now);
+  return { ...waiting('Starting', STARTING), since: prepare?.terminated?.finishedAt ?? undefined };
+}
+
+function unschedulable({ message, reason }: JobCondition): Waiting {
+  return { ...waiting('Unschedulable', `No node fits: ${message ?? reason ?? ''}`), stuck: 'Unschedulable' };
+}
+
+function preparing(startedAt: string | undefined, now: Date): Waiting {
+  const shortMs = WORTH_A_WORD_MS - (now.getTime() - Date.parse(startedAt ?? now.toISOString()));
+  if (shortMs > 0) return { ...waiting('Starting', STARTING), since: now.toISOString(), recheckMs: shortMs };
+  return { ...waiting('Preparing', 'The dataset is being checked'), since: now.toISOString() };
 }
 
 function isProblem(reason: string | undefined): boolean {

@@ -28,7 +28,11 @@ export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, ha
   return {
     status,
     ...noRemovals,
-    requeueAfterMs: Math.min(hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000, pendingLeftMs(seen, outcome)),
+    requeueAfterMs: Math.min(
+      hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
+      pendingLeftMs(seen, outcome),
+      outcome.recheckMs ?? WAIT_RECHECK_MS,
+    ),
     ...warning(seen, outcome),
   };
 }
@@ -51,10 +55,10 @@ function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefi
 }
 
 /** A queue's own time and the agent's work do not count as waiting. */
-function pendingLeftMs(seen: Observed, { reason }: Is<'waiting'>): number {
+function pendingLeftMs(seen: Observed, { reason, since }: Is<'waiting'>): number {
   const claimedAt = seen.task.status?.attempt?.claimedAt;
-  if (!claimedAt || reason === 'Queued' || reason === 'Preparing') return Number.POSITIVE_INFINITY;
-  return Date.parse(claimedAt) + pendingDeadline(seen) * 1000 - seen.now.getTime();
+  if (!claimedAt || reason === 'Queued') return Number.POSITIVE_INFINITY;
+  return Date.parse(since ?? claimedAt) + pendingDeadline(seen) * 1000 - seen.now.getTime();
 }
 
 /** How often a running task is looked at without any event; progress arrives by its own poller. */
@@ -79,5 +83,9 @@ export function running(seen: Observed, job: JobView, outcome: Is<'running'>): T
       progress: progressOf(seen),
     },
   );
-  return { status, ...noRemovals, requeueAfterMs: RUNNING_RECHECK_MS };
+  return {
+    status,
+    ...noRemovals,
+    requeueAfterMs: Math.min(outcome.recheckMs ?? RUNNING_RECHECK_MS, RUNNING_RECHECK_MS),
+  };
 }
