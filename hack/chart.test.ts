@@ -103,7 +103,7 @@ const MODEL_RIGHTS = [
   'analysis.elsi.dev/analysismodels/status: update',
 ];
 const TASK_RIGHTS = [
-  'analysis.elsi.dev/analysistasks: get list watch patch delete',
+  'analysis.elsi.dev/analysistasks: get list watch delete',
   'analysis.elsi.dev/analysistasks/status: update',
   'analysis.elsi.dev/analysistasks/finalizers: update',
   'batch/jobs: get list watch create delete',

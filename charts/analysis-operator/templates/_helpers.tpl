@@ -59,7 +59,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "analysis-operator.taskRules" -}}
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [get, list, watch, delete]
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks/status]
   verbs: [update]
