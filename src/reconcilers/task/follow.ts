@@ -58,7 +58,8 @@ function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefi
 function pendingLeftMs(seen: Observed, { reason, since }: Is<'waiting'>): number {
   const claimedAt = seen.task.status?.attempt?.claimedAt;
   if (!claimedAt || reason === 'Queued') return Number.POSITIVE_INFINITY;
-  return Date.parse(since ?? claimedAt) + pendingDeadline(seen) * 1000 - seen.now.getTime();
+  const begin = Math.max(Date.parse(claimedAt), Date.parse(since ?? claimedAt)); // clocks of nodes may lag
+  return begin + pendingDeadline(seen) * 1000 - seen.now.getTime();
 }
 
 /** How often a running task is looked at without any event; progress arrives by its own poller. */

@@ -125,4 +125,14 @@ export const followRows: Rows = {
     reason: 'Stopping',
     message: /resources\.memory/,
   },
+  'trusts its own clock more than that of a node that lags': {
+    given: seen({
+      task: withStatus(claimed()),
+      jobs: [aJob()],
+      pods: [aPod({ prepare: { terminated: { exitCode: 0, finishedAt: '2026-01-01T00:00:00Z' } } })],
+    }),
+    does: [],
+    phase: 'Pending',
+    reason: 'Starting',
+  },
 };
