@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo demo-clean test unit integration e2e verify generate format build cluster-up cluster-down cluster-status
+.PHONY: help demo demo-clean test unit integration faults e2e verify generate format build cluster-up cluster-down cluster-status
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,7 +25,7 @@ demo-clean: $(INSTALLED) ## Remove everything that the demo made
 test: $(INSTALLED) ## Every test: unit, integration on a real API server, e2e in real pods
 	@node hack/test/main.ts $(ARGS)
 
-unit integration e2e: $(INSTALLED) ## One kind of test
+unit integration faults e2e: $(INSTALLED) ## One kind of test
 	@node hack/test/main.ts --only $@ $(ARGS)
 
 verify: $(INSTALLED) ## The gate: generated files, format, lint, types, unused code, clean tree

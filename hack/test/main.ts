@@ -14,13 +14,14 @@ interface Suite {
 const SUITES: readonly Suite[] = [
   { name: 'unit', files: ['src/**/*.test.ts', 'hack/**/*.test.ts'], timeoutMs: 20_000, coverage: true },
   { name: 'integration', files: ['test/integration/**/*.test.ts'], timeoutMs: 120_000, coverage: true },
+  { name: 'faults', files: ['test/faults/**/*.test.ts'], timeoutMs: 180_000, coverage: false },
   { name: 'e2e', files: ['test/e2e/**/*.test.ts'], timeoutMs: 600_000, coverage: false },
 ];
 
 const COVERAGE_DIR = 'coverage/tmp';
 const LEAST_LINES = 85;
 
-const HELP = `Usage: node hack/test/main.ts [--only unit|integration|e2e] [--grep TEXT]
+const HELP = `Usage: node hack/test/main.ts [--only unit|integration|faults|e2e] [--grep TEXT]
 
 Runs every test, or one kind. The last line is "N passed, N failed"; a skipped test counts as failed.`;
 

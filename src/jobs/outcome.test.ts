@@ -90,6 +90,11 @@ const table: Record<string, Row> = {
     is: 'running',
     says: 'Running',
   },
+  'a publication that has ended, before the Job says so': {
+    given: { pods: [aPod({ model: ended(0), publish: ended(0) })] },
+    is: 'running',
+    says: 'Running',
+  },
   'a publication that takes long': {
     given: { pods: [aPod({ model: ended(0), publish: runningState })] },
     is: 'running',

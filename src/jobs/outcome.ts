@@ -71,14 +71,18 @@ function progressOf(pod: PodView, now: Date): Outcome {
   }
   if (!model?.terminated && !model?.running) return waitingForModel(pod, now);
   const running = { ...seen, reason: 'Running', message: `The model is running on node ${node}` };
-  if (!model.terminated) return running;
-  const shortMs = WORTH_A_WORD_MS - ageOf(model.terminated.finishedAt, now);
+  return model.terminated ? afterModel(running, model.terminated.finishedAt, now) : running;
+}
+
+type Running = Extract<Outcome, { is: 'running' }>;
+
+/** Publishing is worth a word only when it takes a while and has not ended: then the Job's verdict is a moment away. */
+function afterModel(running: Running, modelEndedAt: string | null | undefined, now: Date): Running {
+  const shortMs = WORTH_A_WORD_MS - ageOf(modelEndedAt, now);
   if (shortMs > 0) return { ...running, recheckMs: shortMs };
-  return {
-    ...seen,
-    reason: 'Publishing',
-    message: 'The model ended; its outputs are being verified and published',
-  };
+  if (stateOf(running.pod, CONTAINER.publish)?.terminated) return running;
+  const message = 'The model ended; its outputs are being verified and published';
+  return { ...running, reason: 'Publishing', message };
 }
 
 /** Milliseconds since an event; unknown counts as long ago. */

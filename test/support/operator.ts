@@ -13,6 +13,10 @@ export interface Operator {
   /** Lines of its log so far. */
   log(): readonly string[];
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
+  /** Freezes and thaws the process. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
+  /** Its exit code, once it has ended by itself. */
+  exited(): Promise<number | null>;
 }
 
 export interface OperatorOptions {
@@ -55,6 +59,8 @@ export async function startOperator({
     healthUrl,
     log: () => lines.join('').split('\n'),
     stop: (signal?: 'SIGTERM' | 'SIGKILL') => stop(child, signal),
+    signal: (name: 'SIGSTOP' | 'SIGCONT') => void child.kill(name),
+    exited: () => exitOf(child),
   };
   try {
     await eventually('the operator is ready', () => isReady(child, operator), START_MS);
@@ -83,5 +89,10 @@ async function stop(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL' = 'SIGTER
   const last = setTimeout(() => child.kill('SIGKILL'), 15_000);
   await closed;
   clearTimeout(last);
+  return child.exitCode;
+}
+
+async function exitOf(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'close');
   return child.exitCode;
 }
