@@ -8,9 +8,7 @@ export type DebianMirror = {
   readonly sources: string;
 };
 
-const DEFAULT_MAIN = 'http://deb.debian.org/debian';
-
-/** The mirror that this machine's own apt uses, else the public one. */
+/** The mirror that this machine's own apt uses. Throws when its sources name none. */
 export async function readDebianMirror(): Promise<DebianMirror> {
   const folder = '/etc/apt/sources.list.d';
   const files = (await readdir(folder).catch(() => [])).map((name) => join(folder, name));
@@ -20,13 +18,18 @@ export async function readDebianMirror(): Promise<DebianMirror> {
   return debianMirror(texts.join('\n'));
 }
 
-/** Finds the Debian archive and its security archive in apt source files, old style or deb822. */
+/** Finds the Debian archive and its security archive in apt source files, old style or deb822. Throws without one. */
 export function debianMirror(text: string): DebianMirror {
   const lines = text.split('\n').filter((line) => !/^\s*#/.test(line));
   const urls = lines
     .flatMap((line) => line.match(/\b(?:https?|file):\/\/\S+/g) ?? [])
     .map((url) => url.replace(/\/+$/, ''));
-  const main = urls.find((url) => url.endsWith('/debian')) ?? DEFAULT_MAIN;
+  const main = urls.find((url) => url.endsWith('/debian'));
+  if (main === undefined) {
+    throw new Error(
+      "this machine's apt sources name no Debian archive (a URL that ends in /debian): add one to /etc/apt/sources.list, the base images are made from it",
+    );
+  }
   const security = urls.find((url) => url.endsWith('/debian-security')) ?? `${main}-security`;
   const sources = [
     `deb ${main} bookworm main`,

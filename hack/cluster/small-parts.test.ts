@@ -29,9 +29,15 @@ describe('parts of the cluster', () => {
   const mirrors: Readonly<Record<string, readonly [string, string]>> = {
     'old style': ['deb http://m.example/debian bookworm main\n', 'http://m.example/debian'],
     deb822: ['Types: deb\nURIs: https://m.example/debian/\nSuites: bookworm\n', 'https://m.example/debian'],
-    'commented out': ['# deb http://m.example/debian bookworm main\n', 'http://deb.debian.org/debian'],
-    'none for Debian': ['deb https://other.example/apt stable main\n', 'http://deb.debian.org/debian'],
   };
+  const mirrorless: Readonly<Record<string, string>> = {
+    'commented out': '# deb http://m.example/debian bookworm main\n',
+    'none for Debian': 'deb https://other.example/apt stable main\n',
+  };
+  for (const [name, text] of Object.entries(mirrorless)) {
+    it(`says what is missing in a source list: ${name}`, () =>
+      assert.throws(() => debianMirror(text), /add one to \/etc\/apt\/sources\.list/));
+  }
   for (const [name, [text, main]] of Object.entries(mirrors)) {
     it(`takes the mirror from a source list: ${name}`, () => assert.equal(debianMirror(text).main, main));
   }
