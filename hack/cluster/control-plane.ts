@@ -31,15 +31,18 @@ export type ControlPlaneOptions = {
   /** Run the standard controllers too (Jobs, garbage collection, service accounts); default false. */
   readonly controllerManager?: boolean;
   readonly scheduler?: boolean;
-  /** Write an audit log of all requests (metadata only). */
-  readonly audit?: boolean;
+  /** Write an audit log of all requests: who asked for what, or with `full` also what was sent and answered. */
+  readonly audit?: boolean | 'full';
   /** More API server flags, which win over the built-in ones. */
   readonly apiserverFlags?: Flags;
+  /** More flags of the controller manager, which win over the built-in ones. */
+  readonly controllerManagerFlags?: Flags;
 };
 
 /** A running control plane; nothing of it outlives this process. */
 export type ControlPlane = {
   readonly dir: string;
+  readonly layout: ControlPlaneLayout;
   readonly url: string;
   /** Path of a kubeconfig with an admin's client certificate. */
   readonly kubeconfig: string;
@@ -57,8 +60,8 @@ export type ControlPlane = {
 };
 
 const READY_LIMIT_MS = 60_000;
-const AUDIT_POLICY =
-  'apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n  - level: Metadata\n';
+const auditPolicy = (level: string): string =>
+  `apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, ResponseStarted]\nrules:\n  - level: ${level}\n`;
 
 /** Starts etcd and an API server (and more on request) on free loopback ports; resolves when `/readyz` says so. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
@@ -68,7 +71,13 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   await ensureCredentials(layout, { context: 'control-plane' });
   const adminToken = await ensureAdminToken(join(dir, 'tokens.csv'));
   const runner = pieceRunner(join(dir, 'logs'));
-  const startPiece = pieceStarter({ layout, bin, runner, flags: options.apiserverFlags ?? {} });
+  const startPiece = pieceStarter({
+    layout,
+    bin,
+    runner,
+    flags: options.apiserverFlags ?? {},
+    controllerManagerFlags: options.controllerManagerFlags ?? {},
+  });
   const stop = async (): Promise<void> => {
     for (const piece of PIECES.toReversed()) await runner.stop(piece, 'SIGKILL');
     if (options.dir === undefined) await rm(dir, { recursive: true, force: true });
@@ -84,6 +93,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   }
   return {
     dir,
+    layout,
     url: urlOf(layout),
     kubeconfig: join(dir, 'kubeconfig'),
     caFile: certFile(layout.pki, 'ca'),
@@ -98,10 +108,11 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 
 const urlOf = (layout: ControlPlaneLayout): string => `https://${layout.address}:${layout.ports.apiserver}`;
 
-async function layOut(dir: string, audit: boolean): Promise<ControlPlaneLayout> {
+async function layOut(dir: string, audit: boolean | 'full'): Promise<ControlPlaneLayout> {
   await mkdir(join(dir, 'logs'), { recursive: true });
   const auditPolicyFile = join(dir, 'audit-policy.yaml');
-  if (audit) await writeFile(auditPolicyFile, AUDIT_POLICY);
+  if (audit !== false)
+    await writeFile(auditPolicyFile, auditPolicy(audit === 'full' ? 'RequestResponse' : 'Metadata'));
   const [apiserver, etcd, etcdPeer, controllerManager, scheduler] = await freePorts();
   return {
     dir,
@@ -111,7 +122,7 @@ async function layOut(dir: string, audit: boolean): Promise<ControlPlaneLayout> 
     serviceCidr: '10.96.0.0/16',
     ports: { apiserver, etcd, etcdPeer, controllerManager, scheduler },
     tokenFile: join(dir, 'tokens.csv'),
-    ...(audit ? { auditPolicyFile } : {}),
+    ...(audit === false ? {} : { auditPolicyFile }),
   };
 }
 
@@ -124,16 +135,23 @@ type Parts = {
   readonly bin: Binaries;
   readonly runner: PieceRunner;
   readonly flags: Flags;
+  readonly controllerManagerFlags: Flags;
 };
 
-function pieceStarter({ layout, bin, runner, flags }: Parts): (piece: Piece) => Promise<void> {
+function pieceStarter({
+  layout,
+  bin,
+  runner,
+  flags,
+  controllerManagerFlags,
+}: Parts): (piece: Piece) => Promise<void> {
   // Loopback is no valid endpoint address, so nothing may publish one.
   const apiserver = (): readonly string[] =>
     apiserverArgs(layout, { 'endpoint-reconciler-type': 'none', ...flags });
   const args: Readonly<Record<Piece, () => readonly string[]>> = {
     etcd: () => etcdArgs(layout),
     'kube-apiserver': apiserver,
-    'kube-controller-manager': () => controllerManagerArgs(layout),
+    'kube-controller-manager': () => controllerManagerArgs(layout, controllerManagerFlags),
     'kube-scheduler': () => schedulerArgs(layout),
   };
   return async (piece) => {

@@ -99,8 +99,8 @@ export function apiserverArgs(layout: ControlPlaneLayout, extra: Flags = {}): re
   });
 }
 
-/** All standard controllers: service account tokens, garbage collection, Jobs, volume binding and the rest. */
-export function controllerManagerArgs(layout: ControlPlaneLayout): readonly string[] {
+/** All standard controllers: service account tokens, garbage collection, Jobs, volume binding and the rest; `extra` flags win. */
+export function controllerManagerArgs(layout: ControlPlaneLayout, extra: Flags = {}): readonly string[] {
   const { pki } = layout;
   const kubeconfig = kubeconfigFile(layout.dir, 'controller-manager');
   return renderFlags({
@@ -119,6 +119,7 @@ export function controllerManagerArgs(layout: ControlPlaneLayout): readonly stri
     'leader-elect': false,
     'kube-api-qps': 200,
     'kube-api-burst': 400,
+    ...extra,
   });
 }
 

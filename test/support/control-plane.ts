@@ -6,15 +6,31 @@ import { after, before } from 'mocha';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { ROOT } from '../../hack/gen/files.ts';
-import { startControlPlane } from '../../hack/cluster/control-plane.ts';
+import {
+  type ControlPlane as Pieces,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from '../../hack/cluster/control-plane.ts';
 import { apiClient, type Answer, type Api } from './api.ts';
 
 /** A real API server with the CRDs of this checkout; no node, but the standard controllers (Jobs, garbage collection). */
-export type ControlPlane = { readonly kubeconfig: string; readonly api: Api };
+export type ControlPlane = {
+  readonly kubeconfig: string;
+  readonly api: Api;
+  /** Its programs and files; undefined for a cluster that was running before. */
+  readonly pieces: Pieces | undefined;
+};
 
 // Binaries may have to be built first, which takes minutes, once per machine.
 const START_TIMEOUT_MS = 20 * 60_000;
 const ESTABLISH_TIMEOUT_MS = 30_000;
+
+let options: ControlPlaneOptions = { controllerManager: true };
+
+/** Changes what the control plane of this process is made of; call it while the files are loaded. */
+export function wantControlPlane(more: ControlPlaneOptions): void {
+  options = { ...options, ...more };
+}
 
 let running: (ControlPlane & { readonly stop: () => Promise<void> }) | undefined;
 
@@ -71,9 +87,15 @@ export function expectOk({ status, body }: Answer): unknown {
 async function start(): Promise<NonNullable<typeof running>> {
   const given = process.env['ANALYSIS_TEST_KUBECONFIG'];
   if (given !== undefined && given !== '')
-    return { kubeconfig: given, api: await apiClient(given), stop: () => Promise.resolve() };
-  const { kubeconfig, stop } = await startControlPlane({ controllerManager: true });
-  return { kubeconfig, api: await apiClient(kubeconfig), stop };
+    return {
+      kubeconfig: given,
+      api: await apiClient(given),
+      pieces: undefined,
+      stop: () => Promise.resolve(),
+    };
+  const pieces = await startControlPlane(options);
+  const { kubeconfig, stop } = pieces;
+  return { kubeconfig, api: await apiClient(kubeconfig), pieces, stop };
 }
 
 const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';

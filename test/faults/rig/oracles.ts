@@ -1,0 +1,94 @@
+import { isTerminal, type TaskStatus } from '../../../src/api/task.ts';
+import type { History, TaskWrite } from './history.ts';
+import type { ModelRun } from './node.ts';
+
+/** Everything that is wrong with a history, in words; empty for a correct operator. */
+export function violationsOf(history: History, ledger: readonly ModelRun[]): string[] {
+  return [
+    ...[...groupBy(history.taskWrites, ({ uid }) => uid).values()].flatMap(neverBack),
+    ...oneJobPerAttempt(history),
+    ...onePodPerJob(history),
+    ...onlyOurs(history),
+    ...oneContainerAtOnce(ledger),
+  ];
+}
+
+/**
+ * Where a task stands: the attempt, and how far that attempt is. An attempt that is over (another one follows) comes
+ * after one that runs.
+ */
+function rankOf({ phase, attempt, nextAttemptAt }: TaskStatus): readonly [number, number] {
+  const far = isTerminal(phase) ? 3 : nextAttemptAt !== undefined ? 2 : phase === 'Running' ? 1 : 0;
+  return [attempt?.number ?? 0, far];
+}
+
+/** O7: (attempt, phase rank) never falls, a terminal phase never changes, a recorded Job UID stays. */
+function neverBack(writes: readonly TaskWrite[]): string[] {
+  return writes.slice(1).flatMap((write, index) => {
+    const before = writes[index];
+    if (!before) return [];
+    const [oldAttempt, oldFar] = rankOf(before.status);
+    const [attempt, far] = rankOf(write.status);
+    const step = `${write.name}: ${shown(before.status)} -> ${shown(write.status)}`;
+    const fell = attempt < oldAttempt || (attempt === oldAttempt && far < oldFar);
+    const flipped = isTerminal(before.status.phase) && write.status.phase !== before.status.phase;
+    const oldUid = before.status.attempt?.jobUID;
+    const lostUid = attempt === oldAttempt && oldUid !== undefined && write.status.attempt?.jobUID !== oldUid;
+    return [
+      ...(fell ? [`O7 the status went back: ${step}`] : []),
+      ...(flipped ? [`O7 a terminal phase changed: ${step}`] : []),
+      ...(lostUid ? [`O7 the Job's UID changed within an attempt: ${step}`] : []),
+    ];
+  });
+}
+
+function shown({ phase, reason, attempt }: TaskStatus): string {
+  return `${phase ?? 'no phase'}/${reason ?? ''} (attempt ${attempt?.number ?? 0})`;
+}
+
+/** O2: at most one Job is ever created per task and attempt. */
+function oneJobPerAttempt({ jobs }: History): string[] {
+  return [...groupBy(jobs, ({ owner, attempt }) => `${owner}/${attempt}`).values()]
+    .filter((created) => created.length > 1)
+    .map(
+      (created) => `O2 ${created.length} Jobs for one attempt: ${created.map(({ name }) => name).join(', ')}`,
+    );
+}
+
+/** O2: at most one pod is ever created per Job. */
+function onePodPerJob({ pods }: History): string[] {
+  return [...groupBy(pods, ({ owner }) => owner).values()]
+    .filter((created) => created.length > 1)
+    .map((created) => `O2 ${created.length} pods for one Job: ${created.map(({ name }) => name).join(', ')}`);
+}
+
+/** I12: what the operator deletes it names by UID. */
+function onlyOurs({ deletions }: History): string[] {
+  return deletions
+    .filter(({ uid }) => uid === undefined)
+    .map(({ resource, name }) => `I12 ${resource}/${name} was deleted without a UID`);
+}
+
+/** I3: two model containers of one task never run at the same time. */
+function oneContainerAtOnce(ledger: readonly ModelRun[]): string[] {
+  return [...groupBy(ledger, ({ taskUid }) => taskUid).values()].flatMap((runs) =>
+    runs.slice(1).flatMap((run, index) => {
+      const before = runs[index];
+      const overlaps = before && (before.endedMs === undefined || before.endedMs > run.startedMs);
+      return overlaps
+        ? [`I3 two model containers of ${run.task} ran at once: ${before.pod} and ${run.pod}`]
+        : [];
+    }),
+  );
+}
+
+export function groupBy<T>(list: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of list) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group) group.push(item);
+    else groups.set(key, [item]);
+  }
+  return groups;
+}

@@ -1,0 +1,233 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Agent, createServer, request as forward } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { stringify } from 'yaml';
+import { loadClusterConfig } from '../../../src/controller/kube-config.ts';
+import { throwAwayCertificate } from './certificate.ts';
+import { type Pump, startPump } from './pump.ts';
+import {
+  type Fault,
+  type Injected,
+  type LineRule,
+  type Logged,
+  type Rule,
+  RuleBook,
+  type Seen,
+} from './rules.ts';
+
+/** A TLS proxy between one operator and a real API server, with a log of all that passed. */
+export interface Proxy {
+  /** For the operator; the proxy itself acts with the identity of the kubeconfig that it was given. */
+  readonly kubeconfig: string;
+  readonly log: readonly Logged[];
+  /** The next request that matches meets the fault. */
+  inject(rule: Rule): Injected;
+  /** The next line of a watch that matches meets the fault. */
+  tamper(rule: LineRule): Injected;
+  /** Keeps back all events of these kinds (all kinds without names), of watches that are open and of those that begin. */
+  freeze(...resources: readonly string[]): void;
+  thaw(): void;
+  /** Resets every watch that is open now. */
+  cutWatches(): void;
+  /** Accepts everything and sends nothing, as a connection whose other end has vanished. */
+  halfOpen(is: boolean): void;
+  /** Reads (lists and watches, not single objects) go to this API server and are answered from its cache; undefined: back. */
+  readFrom(other: Upstream | undefined): void;
+  close(): Promise<void>;
+}
+
+/** An API server and the identity with which the proxy speaks to it. */
+export interface Upstream {
+  readonly server: string;
+  readonly agent: Agent;
+}
+
+export async function upstreamOf(kubeconfig: string): Promise<Upstream> {
+  const connection = await loadClusterConfig({ kubeconfig });
+  const { ca, cert, key } = await connection.credentials();
+  return { server: connection.server, agent: new Agent({ keepAlive: true, ca, cert, key }) };
+}
+
+interface State {
+  readonly upstream: Upstream;
+  readonly rules: RuleBook<Rule>;
+  readonly lines: RuleBook<LineRule>;
+  readonly log: Logged[];
+  readonly pumps: Set<Pump>;
+  frozen: (resource: string) => boolean;
+  silence: PromiseWithResolvers<void> | undefined;
+  stale: Upstream | undefined;
+}
+
+const NOTHING = (): boolean => false;
+
+export async function startProxy(upstreamKubeconfig: string): Promise<Proxy> {
+  const directory = await mkdtemp(join(tmpdir(), 'proxy-'));
+  const { cert, key } = await throwAwayCertificate(directory);
+  const state: State = {
+    upstream: await upstreamOf(upstreamKubeconfig),
+    rules: new RuleBook(),
+    lines: new RuleBook(),
+    log: [],
+    pumps: new Set(),
+    frozen: NOTHING,
+    silence: undefined,
+    stale: undefined,
+  };
+  const server = createServer({ cert, key }, (request, response) => {
+    serve(state, request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  const kubeconfig = join(directory, 'kubeconfig');
+  await writeFile(kubeconfig, kubeconfigOf(`https://127.0.0.1:${address.port}`, cert));
+  const close = async (): Promise<void> => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    state.upstream.agent.destroy();
+    await rm(directory, { recursive: true, force: true });
+  };
+  return { kubeconfig, log: state.log, ...controlsOf(state), close };
+}
+
+function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'log' | 'close'> {
+  return {
+    inject: (rule) => state.rules.add(rule),
+    tamper: (rule) => state.lines.add(rule),
+    freeze: (...resources) => {
+      state.frozen = (resource) => resources.length === 0 || resources.includes(resource);
+      for (const pump of state.pumps) if (state.frozen(pump.resource)) pump.freeze();
+    },
+    thaw: () => {
+      state.frozen = NOTHING;
+      for (const pump of state.pumps) pump.thaw();
+    },
+    cutWatches: () => state.pumps.forEach((pump) => pump.cut()),
+    halfOpen: (is) => {
+      if (is) {
+        state.silence ??= Promise.withResolvers<void>();
+        for (const pump of state.pumps) pump.freeze();
+      } else {
+        // What was swallowed stays swallowed: a dead connection never delivers.
+        state.silence = undefined;
+      }
+    },
+    readFrom: (other) => {
+      state.stale = other;
+    },
+  };
+}
+
+function kubeconfigOf(server: string, ca: string): string {
+  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') };
+  return stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'proxy', cluster }],
+    users: [{ name: 'nobody', user: {} }],
+    contexts: [{ name: 'proxy', context: { cluster: 'proxy', user: 'nobody' } }],
+    'current-context': 'proxy',
+  });
+}
+
+async function serve(state: State, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = request.url ?? '/';
+  const isWatch = /[?&]watch=(1|true)/.test(path);
+  const seen: Seen = { method: request.method ?? 'GET', path, body: await bodyOf(request), isWatch };
+  if (state.silence) return; // never answered, never closed
+  const rule = state.rules.take(({ matches }) => matches(seen));
+  const { fault } = rule ?? {};
+  if (rule?.after) response.once('finish', rule.after);
+  if (fault && !reaches(fault)) {
+    rule?.onHit?.();
+    state.log.push({ ...seen, status: 0 });
+    answer(fault, response);
+    return;
+  }
+  if (fault?.do === 'delay') {
+    rule?.onHit?.();
+    await pause(fault.ms);
+  }
+  const upstream = await send(state, seen, request);
+  state.log.push({ ...seen, status: upstream.statusCode ?? 0 });
+  if (fault?.do === 'drop-response') {
+    await bodyOf(upstream);
+    rule?.onHit?.();
+    response.destroy();
+    return;
+  }
+  pass(state, seen, { upstream, response });
+}
+
+const reaches = (fault: Fault): boolean => ['drop-response', 'pass', 'delay'].includes(fault.do);
+
+function answer(fault: Fault, response: ServerResponse): void {
+  if (fault.do === 'reply') {
+    const retry =
+      fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };
+    response.writeHead(fault.status, { 'content-type': 'application/json', ...retry });
+    response.end(JSON.stringify(statusObject(fault)));
+  } else if (fault.do === 'gone') {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    const object = statusObject({ status: 410, reason: 'Expired' });
+    response.end(`${JSON.stringify({ type: 'ERROR', object })}\n`);
+  } else if (fault.do !== 'hang') response.destroy();
+}
+
+function statusObject(what: { status: number; reason: string; message?: string; details?: object }): object {
+  const { status: code, reason, message = `injected: ${reason}`, details } = what;
+  const kind = { kind: 'Status', apiVersion: 'v1', status: 'Failure' };
+  return { ...kind, reason, code, message, ...(details ? { details } : {}) };
+}
+
+function send(state: State, seen: Seen, request: IncomingMessage): Promise<IncomingMessage> {
+  const { host: _host, authorization: _authorization, ...headers } = request.headers;
+  const stale = state.stale && seen.method === 'GET' && isCollection(seen.path) ? state.stale : undefined;
+  const { server, agent } = stale ?? state.upstream;
+  const url = new URL(seen.path, server);
+  // Version 0 means "any, from the cache": what an API server that lags behind answers without knowing that it lags.
+  if (stale && !seen.isWatch && !url.searchParams.has('continue'))
+    url.searchParams.set('resourceVersion', '0');
+  if (stale) url.searchParams.delete('resourceVersionMatch');
+  return new Promise((resolve, reject) => {
+    const out = forward(url, { method: seen.method, agent, headers }, resolve);
+    out.once('error', reject);
+    out.end(seen.body);
+  });
+}
+
+function isCollection(path: string): boolean {
+  return /\/(analysistasks|analysismodels|jobs|pods|persistentvolumeclaims)(\?|$)/.test(path);
+}
+
+function pass(
+  state: State,
+  seen: Seen,
+  { upstream, response }: { upstream: IncomingMessage; response: ServerResponse },
+): void {
+  response.writeHead(upstream.statusCode ?? 502, upstream.headers);
+  response.flushHeaders();
+  upstream.once('error', () => response.destroy());
+  if (!seen.isWatch) {
+    upstream.pipe(response);
+    return;
+  }
+  const resource = /\/(\w+)\?/.exec(seen.path)?.[1] ?? '';
+  const pump = startPump(resource, { from: upstream, to: response }, state.lines);
+  if (state.frozen(resource)) pump.freeze();
+  state.pumps.add(pump);
+  response.once('close', () => {
+    state.pumps.delete(pump);
+    upstream.destroy();
+  });
+}
+
+async function bodyOf(message: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of message as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}

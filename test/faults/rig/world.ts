@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import type { ModelSpecInput } from '../../../src/api/model.ts';
+import type { Phase, TaskStatus } from '../../../src/api/task.ts';
+import { isAlive } from '../../../src/jobs/views.ts';
+import { controlPlane, wantControlPlane } from '../../support/control-plane.ts';
+import { eventually } from '../../support/eventually.ts';
+import { type Lab, openLab } from '../../support/lab.ts';
+import { type Operator, startOperator } from '../../support/operator.ts';
+import { auditPosition, type History, readHistory } from './history.ts';
+import { type PlayedNode, startNode } from './node.ts';
+import { violationsOf } from './oracles.ts';
+import { type Proxy, startProxy } from './proxy.ts';
+import { DATASET, makeStore, publications } from './volume.ts';
+
+// Loading this file is what makes the control plane of the process fit for the oracles.
+wantControlPlane({
+  audit: 'full',
+  apiserverFlags: { 'audit-log-mode': 'blocking' },
+  // Nodes here are played by tests: no heartbeat is due.
+  controllerManagerFlags: { 'node-monitor-grace-period': '1h' },
+});
+
+/** Recoveries wait for leases, backoff and Retry-After; later than this counts as lost. */
+export const RECOVERY_MS = 90_000;
+
+/** How a task is to end. */
+export type Expected = Phase | 'gone' | { readonly waits: string };
+
+/** One namespace, one played node and one proxied operator or more: what one row works in. */
+export interface World {
+  readonly lab: Lab;
+  readonly node: PlayedNode;
+  readonly proxy: Proxy;
+  /** Two attempts, no backoff. */
+  readonly model: string;
+  /** Starts an operator behind the proxy. `forced` leads without asking the lease. */
+  operator(options?: OperatorChoice): Promise<Operator>;
+  submit(name: string, spec?: object): Promise<void>;
+  /** Waits for a status for which `wanted` holds, as long as a recovery may take. */
+  until(name: string, what: string, wanted: (status: TaskStatus) => boolean): Promise<TaskStatus>;
+  running(name: string): Promise<TaskStatus>;
+  ended(name: string): Promise<TaskStatus>;
+  history(): Promise<History>;
+  /** Waits until each task has ended as expected, then judges the whole history, the volume and the operators' logs. */
+  sound(
+    expected: Readonly<Record<string, Expected>>,
+    allowed?: (violation: string) => boolean,
+  ): Promise<History>;
+  close(): Promise<void>;
+}
+
+export interface OperatorChoice {
+  readonly forced?: boolean;
+  /** A proxy of its own, when two operators are to see different things. */
+  readonly proxy?: Proxy;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+export async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): Promise<World> {
+  const lab = await openLab(prefix);
+  const store = await makeStore();
+  const from = await auditPosition();
+  const [node, proxy] = await Promise.all([
+    startNode(lab.namespace, store),
+    startProxy(controlPlane().kubeconfig),
+  ]);
+  const name = await lab.model('copy', {
+    run: { per: 'File', command: ['cp', '{input}', '{output}'] },
+    outputs: [{ path: 'raw/{rel}' }],
+    failure: { maxAttempts: 2, backoffSeconds: 0 },
+    ...model,
+  });
+  const operators: Operator[] = [];
+  const until: World['until'] = (task, what, wanted) =>
+    eventually(
+      `${task}: ${what}`,
+      async () => {
+        const status = (await lab.get(task)).status ?? {};
+        return wanted(status) ? status : undefined;
+      },
+      RECOVERY_MS,
+    );
+  const world: World = {
+    lab,
+    node,
+    proxy,
+    model: name,
+    until,
+    async operator({ forced = false, proxy: own = proxy, config = {} } = {}) {
+      const lease = forced ? { leaderElection: { enabled: false } } : {};
+      const options = { kubeconfig: own.kubeconfig, namespace: lab.namespace };
+      const operator = await startOperator({ ...options, config: { ...lease, ...config } });
+      operators.push(operator);
+      return operator;
+    },
+    async submit(task, spec = {}) {
+      const answer = await lab.task(task, { model: name, dataset: { path: DATASET }, ...spec });
+      assert.equal(answer.status, 201, JSON.stringify(answer.body));
+    },
+    running: (task) => until(task, 'Running', ({ phase }) => phase === 'Running'),
+    ended: (task) => until(task, 'its end', ({ settled }) => settled === true),
+    history: () => readHistory(lab.namespace, from),
+    async sound(expected, allowed = () => false) {
+      await Promise.all(Object.entries(expected).map(([task, how]) => endsAs(world, task, how)));
+      const history = await world.history();
+      const violations = [
+        ...violationsOf(history, node.ledger),
+        ...(await onTheVolume(world, expected)),
+        ...(await leftOvers(world, expected)),
+        ...operators.flatMap(crashes),
+      ];
+      assert.deepEqual(
+        violations.filter((violation) => !allowed(violation)),
+        [],
+      );
+      return history;
+    },
+    async close() {
+      proxy.thaw();
+      await Promise.all(operators.map((operator) => operator.stop('SIGKILL')));
+      await node.stop();
+      await proxy.close();
+      await rm(store, { recursive: true, force: true });
+    },
+  };
+  return world;
+}
+
+/** Opens a world, runs a row in it and closes it, however the row ends. */
+export async function inWorld(
+  prefix: string,
+  run: (world: World) => Promise<void>,
+  model?: Partial<ModelSpecInput>,
+): Promise<void> {
+  const world = await openWorld(prefix, model);
+  try {
+    await run(world);
+  } finally {
+    await world.close();
+  }
+}
+
+async function endsAs(world: World, task: string, how: Expected): Promise<void> {
+  if (how === 'gone') {
+    const gone = async () =>
+      (await world.lab.get(task).catch(() => undefined)) === undefined ? true : undefined;
+    await eventually(`${task} is gone`, gone, RECOVERY_MS);
+  } else if (typeof how === 'object')
+    await world.until(task, how.waits, ({ reason }) => reason === how.waits);
+  else {
+    const status = await world.until(task, `${how} and settled`, ({ settled }) => settled === true);
+    assert.equal(status.phase, how, `${task}: ${status.reason}: ${status.message}`);
+  }
+}
+
+/** O8: one published result for each success, by that very task, and none for any other end. */
+async function onTheVolume(
+  { node, lab }: World,
+  expected: Readonly<Record<string, Expected>>,
+): Promise<string[]> {
+  const published = await publications(node.store);
+  const problems: string[] = [];
+  for (const [task, how] of Object.entries(expected)) {
+    if (how === 'gone') continue;
+    const owner = published.get(task);
+    const { uid } = (await lab.get(task)).metadata;
+    const succeeded = how === 'Succeeded' || how === 'PartiallySucceeded';
+    if (succeeded && owner !== uid)
+      problems.push(`O8 ${task} succeeded, but its outputs belong to ${owner ?? 'nobody'}`);
+    if (!succeeded && owner !== undefined)
+      problems.push(`O8 ${task} did not succeed, but something is published`);
+  }
+  return problems;
+}
+
+/** I10: nothing runs for a task that has ended. */
+async function leftOvers({ lab }: World, expected: Readonly<Record<string, Expected>>): Promise<string[]> {
+  const running = new Set(
+    Object.entries(expected).flatMap(([task, how]) => (typeof how === 'object' ? [task] : [])),
+  );
+  const jobs = await lab.jobs();
+  const waiting = new Set(
+    jobs.filter(({ taskName }) => running.has(taskName ?? '')).map(({ metadata }) => metadata.uid),
+  );
+  const stray = async () =>
+    (await lab.pods()).filter((pod) => isAlive(pod) && !waiting.has(pod.ownerUid ?? ''));
+  await eventually('no pod is left', async () => ((await stray()).length === 0 ? true : undefined)).catch(
+    () => undefined,
+  );
+  return (await stray()).map(({ metadata }) => `I10 pod ${metadata.name} outlives its task`);
+}
+
+/** O6: an operator ends only when it is told to or has lost its lease, and nothing in it is unhandled. */
+function crashes(operator: Operator): string[] {
+  return operator
+    .log()
+    .filter((line) => /unhandled|TypeError|ReferenceError|RangeError|ERR_/i.test(line))
+    .map((line) => `O6 ${line.slice(0, 500)}`);
+}
