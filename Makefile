@@ -25,8 +25,11 @@ demo-clean: $(INSTALLED) ## Remove everything that the demo made
 test: $(INSTALLED) ## Every test: unit, integration on a real API server, e2e in real pods
 	@node hack/test/main.ts $(ARGS)
 
-unit integration faults e2e: $(INSTALLED) ## One kind of test
+unit integration e2e: $(INSTALLED) ## One kind of test
 	@node hack/test/main.ts --only $@ $(ARGS)
+
+faults: $(INSTALLED) ## Every fault row, every crash plan and the mutants (up to 75 min; SHARD=1/2 for a half)
+	@node hack/faults/main.ts $(ARGS)
 
 verify: $(INSTALLED) ## The gate: generated files, format, lint, types, unused code, clean tree
 	@bash hack/verify.sh

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stringify } from 'yaml';
 import { callApi } from './api.ts';
 import { ensureBinaries, type Binaries } from './build.ts';
 import { pieceRunner, type PieceRunner } from './children.ts';
@@ -31,8 +32,8 @@ export type ControlPlaneOptions = {
   /** Run the standard controllers too (Jobs, garbage collection, service accounts); default false. */
   readonly controllerManager?: boolean;
   readonly scheduler?: boolean;
-  /** Write an audit log of all requests: who asked for what, or with `full` also what was sent and answered. */
-  readonly audit?: boolean | 'full';
+  /** Write an audit log: of all requests who asked for what, or of all writes also what was sent and answered. */
+  readonly audit?: keyof typeof AUDIT_POLICIES;
   /** More API server flags, which win over the built-in ones. */
   readonly apiserverFlags?: Flags;
   /** More flags of the controller manager, which win over the built-in ones. */
@@ -60,14 +61,28 @@ export type ControlPlane = {
 };
 
 const READY_LIMIT_MS = 60_000;
-const auditPolicy = (level: string): string =>
-  `apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, ResponseStarted]\nrules:\n  - level: ${level}\n`;
+const policy = (rules: readonly object[]): string =>
+  stringify({
+    apiVersion: 'audit.k8s.io/v1',
+    kind: 'Policy',
+    omitStages: ['RequestReceived', 'ResponseStarted'],
+    rules,
+  });
+const AUDIT_POLICIES = {
+  requests: policy([{ level: 'Metadata' }]),
+  writes: policy([
+    { level: 'None', verbs: ['get', 'list', 'watch'] },
+    { level: 'None', resources: [{ group: 'coordination.k8s.io' }, { group: '', resources: ['events'] }] },
+    { level: 'None', resources: [{ group: 'events.k8s.io' }] },
+    { level: 'RequestResponse' },
+  ]),
+};
 
 /** Starts etcd and an API server (and more on request) on free loopback ports; resolves when `/readyz` says so. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const bin = await ensureBinaries(CONTROL_PLANE_COMPONENTS, createProgress());
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'control-plane-')));
-  const layout = await layOut(dir, options.audit ?? false);
+  const layout = await layOut(dir, options.audit);
   await ensureCredentials(layout, { context: 'control-plane' });
   const adminToken = await ensureAdminToken(join(dir, 'tokens.csv'));
   const runner = pieceRunner(join(dir, 'logs'));
@@ -108,11 +123,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 
 const urlOf = (layout: ControlPlaneLayout): string => `https://${layout.address}:${layout.ports.apiserver}`;
 
-async function layOut(dir: string, audit: boolean | 'full'): Promise<ControlPlaneLayout> {
+async function layOut(dir: string, audit: ControlPlaneOptions['audit']): Promise<ControlPlaneLayout> {
   await mkdir(join(dir, 'logs'), { recursive: true });
   const auditPolicyFile = join(dir, 'audit-policy.yaml');
-  if (audit !== false)
-    await writeFile(auditPolicyFile, auditPolicy(audit === 'full' ? 'RequestResponse' : 'Metadata'));
+  if (audit) await writeFile(auditPolicyFile, AUDIT_POLICIES[audit]);
   const [apiserver, etcd, etcdPeer, controllerManager, scheduler] = await freePorts();
   return {
     dir,
@@ -122,7 +136,7 @@ async function layOut(dir: string, audit: boolean | 'full'): Promise<ControlPlan
     serviceCidr: '10.96.0.0/16',
     ports: { apiserver, etcd, etcdPeer, controllerManager, scheduler },
     tokenFile: join(dir, 'tokens.csv'),
-    ...(audit === false ? {} : { auditPolicyFile }),
+    ...(audit ? { auditPolicyFile } : {}),
   };
 }
 

@@ -94,6 +94,8 @@ export function apiserverArgs(layout: ControlPlaneLayout, extra: Flags = {}): re
           'audit-policy-file': layout.auditPolicyFile,
           'audit-log-path': auditLogFile(layout.dir),
           'audit-log-mode': 'batch',
+          // In megabytes: a log that is read by position must not be rotated under its reader.
+          'audit-log-maxsize': 100_000,
         }),
     ...extra,
   });

@@ -114,7 +114,7 @@ async function controlPlane(flags: {
   controllerManager?: boolean;
 }): Promise<void> {
   const plane = await startControlPlane({
-    audit: flags.audit ?? false,
+    ...(flags.audit === true ? { audit: 'requests' } : {}),
     controllerManager: flags.controllerManager ?? false,
     ...(flags.dir === undefined ? {} : { dir: resolve(flags.dir) }),
   });

@@ -29,7 +29,7 @@ export interface OperatorOptions {
 const START_MS = 20_000;
 let ports = 20_000 + (process.pid % 10_000);
 
-/** Starts the controller from its sources and waits until it is ready. */
+/** Starts the controller from its sources (`ANALYSIS_OPERATOR_SOURCE` names another copy of them) and waits until it is ready. */
 export async function startOperator({
   kubeconfig,
   namespace,
@@ -46,7 +46,8 @@ export async function startOperator({
     progress: { enabled: false },
   };
   await writeFile(file, stringify({ ...base, ...config }));
-  const args = [join(ROOT, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
+  const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
+  const args = [join(source, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, LOG_LEVEL: 'info' },

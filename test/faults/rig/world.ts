@@ -15,14 +15,14 @@ import { DATASET, makeStore, publications } from './volume.ts';
 
 // Loading this file is what makes the control plane of the process fit for the oracles.
 wantControlPlane({
-  audit: 'full',
+  audit: 'writes',
   apiserverFlags: { 'audit-log-mode': 'blocking' },
   // Nodes here are played by tests: no heartbeat is due.
   controllerManagerFlags: { 'node-monitor-grace-period': '1h' },
 });
 
 /** Recoveries wait for leases, backoff and Retry-After; later than this counts as lost. */
-export const RECOVERY_MS = 90_000;
+export const RECOVERY_MS = Number(process.env['FAULTS_RECOVERY_MS'] ?? 90_000);
 
 /** How a task is to end. */
 export type Expected = Phase | 'gone' | { readonly waits: string };

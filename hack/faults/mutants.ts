@@ -1,0 +1,75 @@
+import { appendFileSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { readResults } from '../../test/faults/rig/row.ts';
+import { ROOT } from '../gen/files.ts';
+import { runMocha } from '../test/mocha.ts';
+import { type Mutant, MUTANTS } from './mutant-list.ts';
+import { MUTANT } from './summary.ts';
+
+/** Runs the mutants that are chosen and not killed yet; a mutant that its row lets live is a failed result. */
+export async function runMutants(only: readonly string[] | undefined, resultsFile: string): Promise<void> {
+  const killed = new Set(
+    readResults(resultsFile)
+      .filter(({ ok }) => ok)
+      .map(({ id }) => id),
+  );
+  const [part = 1, parts = 1] = (process.env['SHARD'] ?? '1/1').split('/').map(Number);
+  for (const [index, mutant] of MUTANTS.entries()) {
+    const id = `${MUTANT}${mutant.name}`;
+    const chosen = only ? only.includes(id) : !killed.has(id) && index % parts === part - 1;
+    if (chosen) await tryMutant(id, mutant, resultsFile);
+  }
+}
+
+async function tryMutant(id: string, mutant: Mutant, resultsFile: string): Promise<void> {
+  console.log(`\n=== mutant ${mutant.name}: ${mutant.breaks}; ${mutant.row} must fail ===`);
+  const started = performance.now();
+  const error = await outcomeOf(mutant);
+  const ms = Math.round(performance.now() - started);
+  const entry = { id, title: mutant.breaks, ok: error === undefined, ms, ...(error ? { error } : {}) };
+  appendFileSync(resultsFile, `${JSON.stringify(entry)}\n`);
+  console.log(
+    `=== mutant ${mutant.name}: ${error ?? `killed by ${mutant.row}`} (${Math.round(ms / 1000)} s) ===`,
+  );
+}
+
+/** Undefined when the row caught the mutant, else why not. */
+async function outcomeOf(mutant: Mutant): Promise<string | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), 'mutant-'));
+  const results = join(directory, 'results.jsonl');
+  try {
+    await plant(mutant, directory);
+    await runMocha(['test/faults/**/*.test.ts'], {
+      FAULTS_ONLY: mutant.row,
+      FAULTS_RESULTS: results,
+      FAULTS_RECOVERY_MS: '30000',
+      SHARD: '1/1',
+      ANALYSIS_OPERATOR_SOURCE: directory,
+    });
+    const [row] = readResults(results).filter(({ id }) => id === mutant.row);
+    if (!row) return `row ${mutant.row} did not run`;
+    if (row.ok) return `alive: row ${mutant.row} passes with it`;
+    // A mutant that cannot even start is caught by anything: it proves nothing.
+    return row.error?.includes('the operator did not start') ? `broken: ${row.error}` : undefined;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** A copy of the program with the patch in it; the rig and its agent stay as they are. */
+async function plant({ name, edits }: Mutant, directory: string): Promise<void> {
+  await cp(join(ROOT, 'src'), join(directory, 'src'), { recursive: true });
+  await cp(join(ROOT, 'package.json'), join(directory, 'package.json'));
+  await symlink(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
+  for (const { file, find, replace } of edits) {
+    const path = join(directory, file);
+    const text = await readFile(path, 'utf8');
+    const parts = text.split(find);
+    if (parts.length !== 2)
+      throw new Error(`mutant ${name}: ${file} holds the text to change ${parts.length - 1} times, not once`);
+    await writeFile(path, parts.join(replace));
+  }
+}
