@@ -3,11 +3,10 @@ import { close, constants, fstat, open } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { AgentRequest } from '../api/request.ts';
+import { type AudioHeader, AudioError, isAudio, readAudioHeader } from './audio.ts';
 import { mapBounded } from './concurrent.ts';
 import { errorCode, isMissing } from './failure.ts';
 import type { FoundInput } from './walk.ts';
-import { readWavHeader, WavError } from './wav.ts';
-import type { WavHeader } from './wav.ts';
 
 export interface CheckedInput {
   /** Relative to inputs.root. */
@@ -28,7 +27,6 @@ const CONCURRENCY = 32;
 const openFile = promisify(open);
 const statFile = promisify(fstat);
 const closeFile = promisify(close);
-const WAV = /\.wav$/i;
 
 /** Checks inputs below the directory `root`; the order is kept. */
 export function preflight(
@@ -64,22 +62,23 @@ function unreadable(error: unknown): string | undefined {
 async function inspect(file: string, input: FoundInput, audio: AudioNeed): Promise<CheckedInput> {
   const fd = await openFile(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const { size, mtimeMs, ino } = await statFile(fd);
+    const stats = await statFile(fd);
+    const { size, mtimeMs, ino } = stats;
     const annexKey = input.annexKey === undefined ? {} : { annexKey: input.annexKey };
     const facts = { path: input.path, size, mtimeMs, ino, ...annexKey };
-    if (!WAV.test(input.path)) return facts;
-    return { ...facts, ...judgeWav(await readWavHeader(fd, size).catch(asProblem), audio) };
+    if (!isAudio(input.path) || !stats.isFile()) return facts;
+    return { ...facts, ...judgeAudio(await readAudioHeader(input.path, fd, size).catch(asProblem), audio) };
   } finally {
     await closeFile(fd);
   }
 }
 
 function asProblem(error: unknown): string {
-  if (error instanceof WavError) return `${error.message}: replace or remove it`;
+  if (error instanceof AudioError) return `${error.message}: replace or remove it`;
   throw error;
 }
 
-function judgeWav(header: WavHeader | string, audio: AudioNeed): Partial<CheckedInput> {
+function judgeAudio(header: AudioHeader | string, audio: AudioNeed): Partial<CheckedInput> {
   if (typeof header === 'string') return { problem: header };
   const wrong: string[] = [];
   const fix: string[] = [];
