@@ -78,15 +78,23 @@ async function settledTask(
   return raw && parseTask(raw);
 }
 
-/** The same world with Jobs and pods read from the API server now: only then absence is a fact. */
+/**
+ * The same world with Jobs and pods read from the API server now: only then absence is a fact. Pods are read before
+ * Jobs, so that a pod without a Job is one whose Job is gone, not one whose Job came a moment later. The attempt's own
+ * Job is read by its name, because its labels can be edited.
+ */
 export async function observeLive(deps: ObserveDeps, seen: Observed, signal: AbortSignal): Promise<Observed> {
   const { namespace, uid } = seen.task.metadata;
   const query = { namespace, labelSelector: `${LABEL.taskUid}=${uid}`, signal };
-  const [jobs, pods] = await Promise.all([deps.clients.jobs.list(query), deps.clients.pods.list(query)]);
+  const pods = (await deps.clients.pods.list(query)).map(podView);
+  const found = (await deps.clients.jobs.list(query)).map(jobView);
+  const name = seen.task.status?.attempt?.jobName;
+  const isFound = found.some(({ metadata }) => metadata.name === name);
+  const own = name && !isFound ? await deps.clients.jobs.get({ namespace, name }, { signal }) : undefined;
   return {
     ...seen,
-    jobs: jobs.map(jobView).filter((job) => job.ownerUid === uid),
-    pods: pods.map(podView),
+    jobs: [...found, ...(own ? [jobView(own)] : [])].filter((job) => job.ownerUid === uid),
+    pods,
     live: true,
     mayStart: deps.mayStart(),
     now: deps.now(),

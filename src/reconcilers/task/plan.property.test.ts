@@ -6,7 +6,8 @@ import { type Event, Simulator } from './testing/simulator.ts';
 
 /** Mostly what operators do, because the interesting orders are theirs. */
 const what = fc.oneof(
-  { weight: 5, arbitrary: fc.constant<Event['do']>('sync') },
+  { weight: 3, arbitrary: fc.constant<Event['do']>('sync') },
+  { weight: 4, arbitrary: fc.constantFrom<Event['do']>('sync tasks', 'sync jobs', 'sync pods') },
   { weight: 8, arbitrary: fc.constant<Event['do']>('reconcile') },
   { weight: 2, arbitrary: fc.constant<Event['do']>('reconcile and die after the status write') },
   { weight: 3, arbitrary: fc.constantFrom<Event['do']>('pod starts', 'pod stops', 'time passes') },

@@ -1,4 +1,5 @@
 import { type Attempt, isTerminal } from '../../api/task.ts';
+import { jobName } from '../../jobs/names.ts';
 import { outcomeOf } from '../../jobs/outcome.ts';
 import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/views.ts';
 import { begin } from './begin.ts';
@@ -19,6 +20,12 @@ import { noRemovals, type TaskPlan } from './task-plan.ts';
  * An attempt is over when nextAttemptAt is set: its Job is finished or gone and another attempt follows.
  */
 export function planTask(seen: Observed): TaskPlan {
+  const plan = nextStep(seen);
+  // A pod whose Job no cache shows may be the healthy pod of a Job that the cache has not heard of yet.
+  return plan.removePods.length > 0 && !seen.live ? { ...nothing(seen), needs: 'live' } : plan;
+}
+
+function nextStep(seen: Observed): TaskPlan {
   const { metadata, status, spec } = seen.task;
   if (metadata.deletionTimestamp) return nothing(seen); // the owner reference takes Job and pods along
   if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
@@ -33,10 +40,15 @@ export function planTask(seen: Observed): TaskPlan {
 /** The watch brings the newer copy, and the key with it. */
 const OUTDATED_RECHECK_MS = 1000;
 
-/** A claim comes before its Job, so a Job of a later attempt proves that this copy of the task is an old one. */
+/**
+ * A claim comes before its Job, so a Job of a later attempt proves that this copy of the task is an old one. The name
+ * vouches for the attempt: an annotation can be edited.
+ */
 function isOutdated({ task, jobs }: Observed): boolean {
   const known = task.status?.attempt?.number ?? 0;
-  return jobs.some((job) => (job.attempt ?? 0) > known);
+  return jobs.some(
+    ({ attempt = 0, metadata }) => attempt > known && metadata.name === jobName(task.metadata, attempt),
+  );
 }
 
 function nothing(seen: Observed): TaskPlan {
@@ -46,14 +58,23 @@ function nothing(seen: Observed): TaskPlan {
 /** A terminal task has no running work: whatever still runs was created by a delayed request. */
 function tidy(seen: Observed): TaskPlan {
   const stray = removals(seen);
-  if (stray.removeJobs.length + stray.removePods.length > 0 && !seen.live)
-    return { ...nothing(seen), needs: 'live' };
+  if (stray.removeJobs.length > 0 && !seen.live) return { ...nothing(seen), needs: 'live' };
   const status = seen.task.status;
   const settles = status && !status.settled && (status.outbox ?? []).length === 0;
   return { status: settles ? { ...status, settled: true } : status, ...stray };
 }
 
+/** A Job that only a live read finds (its labels were edited) brings no watch event: it is looked at again this soon. */
+const UNWATCHED_RECHECK_MS = 5000;
+
 function follow(seen: Observed, attempt: Attempt): TaskPlan {
+  const plan = followed(seen, attempt);
+  const { requeueAfterMs: again } = plan;
+  if (!seen.live || again === undefined) return plan;
+  return { ...plan, requeueAfterMs: Math.min(again, UNWATCHED_RECHECK_MS) };
+}
+
+function followed(seen: Observed, attempt: Attempt): TaskPlan {
   const job = currentJob(seen, attempt);
   if (!job) return missing(seen, attempt);
   const pods = seen.pods.filter((pod) => pod.ownerUid === job.metadata.uid);

@@ -12,6 +12,9 @@ import type { TaskPlan } from '../task-plan.ts';
 export interface Event {
   readonly do:
     | 'sync'
+    | 'sync tasks'
+    | 'sync jobs'
+    | 'sync pods'
     | 'reconcile'
     | 'reconcile and die after the status write'
     | 'pod starts'
@@ -45,6 +48,7 @@ const ENDS: Partial<
 interface Copy {
   readonly status: TaskStatus | undefined;
   readonly version: number;
+  readonly desired: 'Run' | 'Suspend' | 'Cancel';
   readonly jobs: readonly JobView[];
   readonly pods: readonly PodView[];
   readonly hasModel: boolean;
@@ -77,7 +81,10 @@ export class Simulator {
   apply(event: Event): void {
     switch (event.do) {
       case 'sync':
-        this.#copies[event.who] = this.#copy();
+      case 'sync tasks':
+      case 'sync jobs':
+      case 'sync pods':
+        this.#sync(event);
         break;
       case 'reconcile':
         this.#reconcile(event.who, false);
@@ -107,14 +114,25 @@ export class Simulator {
     return {
       status: this.status,
       version: this.#version,
+      desired: this.#desired,
       jobs: [...this.#jobs],
       pods: [...this.#pods],
       hasModel: this.#hasModel,
     };
   }
 
+  /** Each kind has a watch of its own, so a copy may know a pod whose Job it has not heard of, or the other way round. */
+  #sync({ do: what, who }: Event): void {
+    const { status, version, desired, jobs, pods, hasModel } = this.#copy();
+    const copy = this.#copies[who];
+    if (what === 'sync') this.#copies[who] = { status, version, desired, jobs, pods, hasModel };
+    if (what === 'sync tasks') this.#copies[who] = { ...copy, status, version, desired, hasModel };
+    if (what === 'sync jobs') this.#copies[who] = { ...copy, jobs };
+    if (what === 'sync pods') this.#copies[who] = { ...copy, pods };
+  }
+
   #seen(copy: Copy, who: number, live: boolean): Observed {
-    const task = aTask({ desired: this.#desired }, copy.status);
+    const task = aTask({ desired: copy.desired }, copy.status);
     return {
       task: { ...task, metadata: { ...task.metadata, resourceVersion: String(copy.version) } },
       model: copy.hasModel
@@ -219,6 +237,9 @@ export class Simulator {
   }
 
   #removePod(uid: string): void {
+    const owner = this.#pods.find(({ metadata }) => metadata.uid === uid)?.ownerUid;
+    if (this.#jobs.some((job) => job.metadata.uid === owner && jobVerdict(job) === 'unfinished'))
+      this.violations.push('the pod of a Job that is there was removed as an orphan');
     this.#pods = this.#pods.filter((pod) => pod.metadata.uid !== uid);
   }
 
