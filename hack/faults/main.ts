@@ -4,13 +4,13 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { readResults, type Result } from '../../test/faults/rig/row.ts';
 import { ROOT } from '../gen/files.ts';
-import { runMocha } from '../test/mocha.ts';
-import { runMutants } from './mutants.ts';
+import { countsOf, runMocha } from '../test/mocha.ts';
+import { FAULT_FILES, runMutants, shard, type Work } from './mutants.ts';
 import { writeReport } from './report.ts';
 import { sourcesHash } from './sources.ts';
 import { MUTANT, summaryOf } from './summary.ts';
 
-const HELP = `Usage: node hack/faults/main.ts [--only ID,ID] [--no-mutants] [--fresh]
+const HELP = `Usage: node hack/faults/main.ts [--only ID,ID] [--no-mutants] [--fresh] [--jobs N]
 
 Runs every row of the fault matrix, every crash plan and every mutant against real servers. The last line is
 "faults: <rows> rows, <plans> plans, <violations> violations, mutants <killed>/<total>".
@@ -18,6 +18,7 @@ Runs every row of the fault matrix, every crash plan and every mutant against re
   --only ID,ID    these rows, plans or mutants again, such as B3, A1/create-jobs@after-send or M/no-relist
   --no-mutants    leave the mutants out
   --fresh         forget what passed before with the same sources
+  --jobs N        control planes that work side by side, some 1.5 GiB each; default 3: recoveries are mostly waiting
 
 What passed is remembered in build/faults until a source changes, so a run that was interrupted goes on where it was.
 SHARD=i/n runs the i-th of n parts; a run without SHARD afterwards collects them and does what is left.
@@ -27,6 +28,7 @@ const OPTIONS = {
   only: { type: 'string' },
   'no-mutants': { type: 'boolean', default: false },
   fresh: { type: 'boolean', default: false },
+  jobs: { type: 'string', default: '3' },
   help: { type: 'boolean' },
 } as const;
 
@@ -40,25 +42,33 @@ async function main(): Promise<number> {
   const resultsFile = join(ROOT, 'build', 'faults', `${await sourcesHash()}.jsonl`);
   mkdirSync(join(ROOT, 'build', 'faults'), { recursive: true });
   if (values.fresh) rmSync(resultsFile, { force: true });
-  const crashed = await runRows(only, resultsFile);
-  if (!values['no-mutants']) await runMutants(only, resultsFile);
+  const jobs = jobsOf(values.jobs);
+  const crashed = await runRows(only, { resultsFile, jobs });
+  if (!values['no-mutants']) await runMutants(only, { resultsFile, jobs });
   return close(readResults(resultsFile), { only, crashed });
 }
 
-/** True when the run broke in a way that no row tells of, such as a file that does not load. */
-async function runRows(only: readonly string[] | undefined, resultsFile: string): Promise<boolean> {
+function jobsOf(text: string): number {
+  const jobs = Number(text);
+  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= 16) return jobs;
+  throw new Error(`--jobs is "${text}" but must be a whole number from 1 to 16`);
+}
+
+/** True when a run broke in a way that no row tells of, such as a file that does not load. */
+async function runRows(only: readonly string[] | undefined, { resultsFile, jobs }: Work): Promise<boolean> {
   const rows = only?.filter((id) => !id.startsWith(MUTANT));
   if (rows?.length === 0) return false;
-  const before = readResults(resultsFile).length;
+  const [part, parts] = shard();
   const chosen = rows ? { FAULTS_ONLY: rows.join(',') } : {};
-  const { code } = await runMocha(['test/faults/**/*.test.ts'], {
-    FAULTS_RESULTS: resultsFile,
-    ...chosen,
-  });
-  const failed = readResults(resultsFile)
-    .slice(before)
-    .some(({ ok }) => !ok);
-  return code !== 0 && !failed;
+  const runs = Array.from({ length: rows ? 1 : jobs }, (_, index) =>
+    runMocha([FAULT_FILES], {
+      FAULTS_RESULTS: resultsFile,
+      SHARD: `${(part - 1) * jobs + index + 1}/${parts * jobs}`,
+      ...chosen,
+    }),
+  );
+  // A run that ends badly without a failed row of its own broke before or between rows.
+  return (await Promise.all(runs)).some(({ code, output }) => code !== 0 && countsOf(output, 0).failed === 0);
 }
 
 function close(

@@ -9,19 +9,40 @@ import { runMocha } from '../test/mocha.ts';
 import { type Mutant, MUTANTS } from './mutant-list.ts';
 import { MUTANT } from './summary.ts';
 
+/** Every file with rows or plans; each process runs its part of them. */
+export const FAULT_FILES = 'test/faults/**/*.test.ts';
+
+/** Where results go, and how many control planes may run side by side. */
+export interface Work {
+  readonly resultsFile: string;
+  readonly jobs: number;
+}
+
+/** SHARD=i/n of the environment: the i-th (from 1) of n parts. */
+export function shard(): readonly [part: number, parts: number] {
+  const [part = 1, parts = 1] = (process.env['SHARD'] ?? '1/1').split('/').map(Number);
+  return [part, parts];
+}
+
 /** Runs the mutants that are chosen and not killed yet; a mutant that its row lets live is a failed result. */
-export async function runMutants(only: readonly string[] | undefined, resultsFile: string): Promise<void> {
+export async function runMutants(
+  only: readonly string[] | undefined,
+  { resultsFile, jobs }: Work,
+): Promise<void> {
   const killed = new Set(
     readResults(resultsFile)
       .filter(({ ok }) => ok)
       .map(({ id }) => id),
   );
-  const [part = 1, parts = 1] = (process.env['SHARD'] ?? '1/1').split('/').map(Number);
-  for (const [index, mutant] of MUTANTS.entries()) {
-    const id = `${MUTANT}${mutant.name}`;
-    const chosen = only ? only.includes(id) : !killed.has(id) && index % parts === part - 1;
-    if (chosen) await tryMutant(id, mutant, resultsFile);
-  }
+  const [part, parts] = shard();
+  const waiting = MUTANTS.filter(({ name }, index) =>
+    only ? only.includes(MUTANT + name) : !killed.has(MUTANT + name) && index % parts === part - 1,
+  );
+  const work = async (): Promise<void> => {
+    for (let mutant = waiting.shift(); mutant; mutant = waiting.shift())
+      await tryMutant(MUTANT + mutant.name, mutant, resultsFile);
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
 }
 
 async function tryMutant(id: string, mutant: Mutant, resultsFile: string): Promise<void> {
@@ -42,7 +63,7 @@ async function outcomeOf(mutant: Mutant): Promise<string | undefined> {
   const results = join(directory, 'results.jsonl');
   try {
     await plant(mutant, directory);
-    await runMocha(['test/faults/**/*.test.ts'], {
+    await runMocha([FAULT_FILES], {
       FAULTS_ONLY: mutant.row,
       FAULTS_RESULTS: results,
       FAULTS_RECOVERY_MS: '30000',
