@@ -151,6 +151,7 @@ describe('buildUnits()', () => {
     const usual = keyOf({});
     assert.equal(keyOf({ maxFailedUnits: 3, outputName: 'other', uid: 'task-2' }), usual);
     assert.equal(keyOf({}, { ino: 99, seconds: 3 }), usual);
+    assert.equal(keyOf({ parameters: { batch: '8' }, tuning: ['batch'] }), usual);
     const others = [
       keyOf({ parameters: { t: '1' } }),
       keyOf({ command: ['run', '{input}'] }),

@@ -70,7 +70,9 @@ export function planHash(request: AgentRequest, units: readonly Unit[]): string 
 }
 
 function keyBase(request: AgentRequest): string {
-  const parameters = Object.entries(request.parameters).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const parameters = Object.entries(request.parameters)
+    .filter(([name]) => !request.tuning.includes(name))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([
     1,
     request.model.uid,

@@ -60,6 +60,20 @@ const parameter = z
     maximum: z.number().optional().describe('Largest value of an Integer or Number.'),
     enum: z.array(z.string().max(256)).max(64).optional().describe('The only values allowed.').meta(setList),
     maxLength: z.int().min(1).max(1024).default(256).describe('Longest String value, in characters.'),
+    affectsOutput: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether results depend on it. False for tuning such as a batch size: units that were finished with another value are kept.',
+      ),
+    outOfMemoryFactor: z
+      .number()
+      .min(0.01)
+      .max(0.99)
+      .optional()
+      .describe(
+        'What the value of an Integer or Number is multiplied with for each attempt that ran out of memory, of the machine or of the GPU. It never falls below minimum, an Integer never below 1.',
+      ),
   })
   .describe('One parameter that a task may set.')
   .meta(
@@ -67,6 +81,10 @@ const parameter = z
       {
         rule: "self.type in ['Integer', 'Number'] || (!has(self.minimum) && !has(self.maximum))",
         message: 'minimum and maximum need type Integer or Number',
+      },
+      {
+        rule: "self.type in ['Integer', 'Number'] || !has(self.outOfMemoryFactor)",
+        message: 'outOfMemoryFactor needs type Integer or Number',
       },
       {
         rule: '!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum',

@@ -43,6 +43,10 @@ export const agentRequest = z.object({
   dataset: z.object({ path: z.string(), directory: z.string().optional() }),
   outputName: z.string(),
   parameters: z.record(z.string(), z.string()).describe('Resolved: defaults filled in, each checked.'),
+  tuning: z
+    .array(z.string())
+    .default([])
+    .describe('Parameters on which no result depends: a unit keeps its key when they change.'),
   resume: z.boolean(),
   operatorVersion: z.string(),
 });

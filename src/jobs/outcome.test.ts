@@ -187,6 +187,22 @@ const table: Record<string, Row> = {
     says: 'MissingOutput',
     message: /no report/,
   },
+  'a GPU without memory left, whatever the exit code': {
+    given: {
+      job: failedJob(),
+      pods: [
+        failedPod({
+          model: ended(1, {
+            message:
+              'File "run.py"\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\nbye',
+          }),
+        }),
+      ],
+    },
+    is: 'failed',
+    says: 'OutOfMemory',
+    message: /The GPU ran out of memory \(exit code 1\): torch.*Tried to allocate 2 GiB$/,
+  },
   'a model killed for memory': {
     given: { job: failedJob(), pods: [failedPod({ model: ended(137, { reason: 'OOMKilled' }) })] },
     is: 'failed',

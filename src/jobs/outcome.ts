@@ -220,10 +220,21 @@ function fromModel(pod: PodView, exitCodes: Evidence['exitCodes']): Outcome | un
 
 function fromExitCode(code: number, log: string | undefined, exitCodes: Evidence['exitCodes']): Outcome {
   const rule = exitCodes?.find((r) => r.code === code);
+  if (!rule && log && GPU_OUT_OF_MEMORY.test(log)) return gpuOutOfMemory(code, log);
   const words = log ? `: ${lastLine(log)}` : '';
   const hint = rule?.hint ? `; ${rule.hint}` : '';
   const message = truncate(`The model ended with exit code ${code}${words}${hint}`, 400);
   return { is: 'failed', category: rule?.category ?? 'ModelError', message };
+}
+
+/** What the common frameworks print before they end with the exit code of any other error. */
+const GPU_OUT_OF_MEMORY =
+  /CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED|HIP out of memory|failed to allocate memory.*(gpu|cuda)/i;
+
+function gpuOutOfMemory(code: number, log: string): Outcome {
+  const line = log.split('\n').find((text) => GPU_OUT_OF_MEMORY.test(text)) ?? '';
+  const message = `The GPU ran out of memory (exit code ${code}): ${truncate(line.trim(), 240)}`;
+  return { is: 'failed', category: 'OutOfMemory', message: truncate(message, 400) };
 }
 
 function fromCrashedAgent(pod: PodView): Outcome | undefined {

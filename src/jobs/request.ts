@@ -42,6 +42,7 @@ export function requestOf(input: AttemptInput, operatorVersion: string): AgentRe
     dataset: task.spec.dataset,
     outputName: outputNameOf(task),
     parameters: { ...input.parameters },
+    tuning: (spec.parameters ?? []).filter((p) => !p.affectsOutput).map(({ name }) => name),
     resume: task.spec.resume,
     operatorVersion,
   };

@@ -284,6 +284,17 @@ export const RULE_CASES: readonly RuleCase[] = [
     refused: { 'minimum 2 with maximum 1': spec('parameters.0.minimum', 2) },
   },
   {
+    rule: 'outOfMemoryFactor needs type Integer or Number',
+    kind: 'AnalysisModel',
+    via: 'create',
+    from: [
+      ['spec.parameters.0.minimum', undefined],
+      ['spec.parameters.0.maximum', undefined],
+    ],
+    accepted: { 'an Integer': spec('parameters.0.type', 'Integer') },
+    refused: { 'a String': spec('parameters.0.type', 'String') },
+  },
+  {
     rule: 'an AnalysisModel is immutable',
     kind: 'AnalysisModel',
     via: 'update',

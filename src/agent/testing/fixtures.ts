@@ -54,6 +54,7 @@ export interface RequestChanges {
   readonly dataset?: { path: string; directory?: string };
   readonly outputName?: string;
   readonly parameters?: Record<string, string>;
+  readonly tuning?: string[];
   readonly resume?: boolean;
 }
 

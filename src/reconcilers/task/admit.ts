@@ -1,5 +1,6 @@
 import type { AnalysisModel } from '../../api/objects.ts';
 import { dashProblems } from '../../jobs/argv.ts';
+import { easedParameters } from '../../jobs/easing.ts';
 import { modelProblem } from '../../jobs/model-check.ts';
 import { resolveParameters } from '../../jobs/parameters.ts';
 import type { Observed } from './observed.ts';
@@ -10,6 +11,8 @@ export type Admission =
       readonly verdict: 'start';
       readonly model: AnalysisModel;
       readonly parameters: Readonly<Record<string, string>>;
+      /** What this attempt does differently, for people: " with batchSize 8"; usually empty. */
+      readonly change: string;
     }
   | { readonly verdict: 'wait'; readonly reason: string; readonly message: string }
   | { readonly verdict: 'refuse'; readonly category: 'InvalidInput' | 'ModelGone'; readonly message: string };
@@ -26,7 +29,19 @@ export function admit(seen: Observed): Admission {
   const dashes = dashProblems(spec.run.command, resolved.values, spec.parameters ?? []);
   if (dashes.length > 0) return refuse(dashes.join('; '));
   if (seen.storeProblem) return { verdict: 'wait', reason: 'VolumeNotReady', message: seen.storeProblem };
-  return { verdict: 'start', model: found.model, parameters: resolved.values };
+  return start(seen, found.model, resolved.values);
+}
+
+function start(seen: Observed, model: AnalysisModel, values: Readonly<Record<string, string>>): Admission {
+  const parameters = easedParameters(values, model.spec.parameters ?? [], shortages(seen));
+  const changed = Object.entries(parameters).filter(([name, value]) => values[name] !== value);
+  const change = changed.length === 0 ? '' : ` with ${changed.map((entry) => entry.join(' ')).join(', ')}`;
+  return { verdict: 'start', model, parameters, change };
+}
+
+/** Attempts that ran out of memory; the status keeps the last five failures, which is as far as easing goes. */
+function shortages({ task }: Observed): number {
+  return (task.status?.failures ?? []).filter(({ category }) => category === 'OutOfMemory').length;
 }
 
 function findModel(seen: Observed): { model: AnalysisModel } | Admission {

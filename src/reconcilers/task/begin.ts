@@ -41,7 +41,8 @@ function unstartable(seen: Observed): TaskPlan | undefined {
  * Whoever wins it creates the Job in the same pass; the claimer's identity makes every claim change the object,
  * so of two claimers with the same copy one gets a conflict.
  */
-function claim(seen: Observed, { model, parameters }: Extract<Admission, { verdict: 'start' }>): TaskPlan {
+function claim(seen: Observed, admission: Extract<Admission, { verdict: 'start' }>): TaskPlan {
+  const { model, parameters, change } = admission;
   const before = seen.task.status;
   const number = numberOfNext(before);
   const attempt: Attempt = {
@@ -53,7 +54,7 @@ function claim(seen: Observed, { model, parameters }: Extract<Admission, { verdi
   const report = {
     phase: 'Pending',
     reason: 'Starting',
-    message: `Attempt ${number} is being started`,
+    message: `Attempt ${number} is being started${change}`,
   } as const;
   const bound = before?.model ?? { uid: model.metadata.uid, image: model.spec.image };
   return {
@@ -63,7 +64,7 @@ function claim(seen: Observed, { model, parameters }: Extract<Admission, { verdi
     event: {
       type: 'Normal',
       reason: 'Started',
-      message: `Created Job ${attempt.jobName} for attempt ${number}`,
+      message: `Created Job ${attempt.jobName} for attempt ${number}${change}`,
     },
   };
 }

@@ -1,5 +1,6 @@
 import {
   aJob,
+  aModel,
   aPod,
   aTask,
   claimed,
@@ -157,6 +158,29 @@ export const endRows: Rows = {
     }),
     does: ['claim and create'],
     message: /Attempt 2/,
+  },
+
+  'eases the parameters of an attempt that follows a shortage of memory': {
+    given: seen({
+      model: {
+        ok: true,
+        model: aModel({
+          parameters: [{ name: 'batchSize', type: 'Integer', default: '16', outOfMemoryFactor: 0.5 }],
+        }),
+      },
+      task: withStatus(
+        claimed({
+          nextAttemptAt: '2026-03-01T11:59:59Z',
+          failures: [
+            { attempt: 1, category: 'OutOfMemory', message: 'too much', at: '2026-03-01T11:59:00Z' },
+          ],
+        }),
+      ),
+      live: true,
+      jobs: [aJob('Failed')],
+    }),
+    does: ['claim and create'],
+    message: /Attempt 2 is being started with batchSize 8$/,
   },
 
   'cancels a task that never started without any read': {
