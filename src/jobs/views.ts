@@ -119,6 +119,8 @@ export interface PodView extends ObjectView {
   readonly ip: string | undefined;
   readonly startTime: string | undefined;
   readonly deletionGraceSeconds: number | undefined;
+  /** Name of the Job that made it: its owner's, or the Job controller's own label once nothing owns the pod any more. */
+  readonly jobName: string | undefined;
   readonly conditions: readonly JobCondition[];
   readonly containers: readonly ContainerView[];
 }
@@ -150,9 +152,22 @@ export function podView(raw: unknown): PodView {
     ip: status.podIP,
     startTime: status.startTime,
     deletionGraceSeconds: meta.deletionGracePeriodSeconds,
+    jobName: jobNameOf(meta),
     conditions,
     containers: [...initContainerStatuses, ...containerStatuses],
   };
+}
+
+const JOB_NAME_LABEL = 'batch.kubernetes.io/job-name';
+
+function jobNameOf(meta: z.infer<typeof metadata>): string | undefined {
+  const controller = controllerOf(meta);
+  if (!controller) return meta.labels?.[JOB_NAME_LABEL];
+  return controller.kind === 'Job' ? controller.name : undefined;
+}
+
+function controllerOf(meta: z.infer<typeof metadata>): z.infer<typeof owner> | undefined {
+  return meta.ownerReferences?.find(({ controller }) => controller);
 }
 
 function objectView(meta: z.infer<typeof metadata>): ObjectView {
@@ -166,7 +181,7 @@ function objectView(meta: z.infer<typeof metadata>): ObjectView {
       creationTimestamp,
       ...(deletionTimestamp ? { deletionTimestamp } : {}),
     },
-    ownerUid: meta.ownerReferences?.find((o) => o.controller)?.uid,
+    ownerUid: controllerOf(meta)?.uid,
     taskUid: meta.labels?.[LABEL.taskUid],
   };
 }

@@ -121,6 +121,7 @@ export function aPod(states: States = {}, more: Partial<PodView> = {}): PodView 
     ip: '10.0.0.9',
     startTime: CREATED,
     deletionGraceSeconds: undefined,
+    jobName: jobName({ name: 'night-1', uid: 'task-uid' }, 1),
     conditions: [{ type: 'PodScheduled', status: 'True' }],
     containers: Object.entries(states).map(([name, state]) => ({ name, state })),
     ...more,

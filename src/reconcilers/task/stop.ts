@@ -1,7 +1,8 @@
 import { categoryOf } from '../../jobs/categories.ts';
 import type { TaskStatus } from '../../api/task.ts';
 import { outcomeOf } from '../../jobs/outcome.ts';
-import { isAlive, jobVerdict } from '../../jobs/views.ts';
+import { jobName } from '../../jobs/names.ts';
+import { isAlive, jobVerdict, type PodView } from '../../jobs/views.ts';
 import { withJob } from './attempt.ts';
 import { failed, succeeded } from './finish.ts';
 import type { Observed } from './observed.ts';
@@ -19,7 +20,7 @@ const isDeletable = ({ metadata }: { metadata: { deletionTimestamp?: string } })
 export function removals(seen: Observed): Pick<TaskPlan, 'removeJobs' | 'removePods'> {
   const jobs = seen.jobs.filter((job) => jobVerdict(job) === 'unfinished');
   const owners = new Set(seen.jobs.map((job) => job.metadata.uid));
-  const orphans = seen.pods.filter((pod) => isAlive(pod) && (!pod.ownerUid || !owners.has(pod.ownerUid)));
+  const orphans = ownPods(seen).filter((pod) => isAlive(pod) && (!pod.ownerUid || !owners.has(pod.ownerUid)));
   return {
     removeJobs: jobs.filter(isDeletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
     removePods: orphans
@@ -30,7 +31,26 @@ export function removals(seen: Observed): Pick<TaskPlan, 'removeJobs' | 'removeP
 
 /** True while a Job may still create a pod or a pod may still run. */
 export function isActive(seen: Observed): boolean {
-  return seen.jobs.some((job) => jobVerdict(job) === 'unfinished') || seen.pods.some(isAlive);
+  return seen.jobs.some((job) => jobVerdict(job) === 'unfinished') || ownPods(seen).some(isAlive);
+}
+
+/** Attempts whose pods may still be around: older ones had to be gone before the next one began. */
+const REMEMBERED_ATTEMPTS = 16;
+
+/**
+ * Pods that Jobs of this task made, whether these Jobs are still there or not. Anybody can put the task's label on a
+ * pod: such a pod is none of its business, neither waited for nor removed.
+ */
+function ownPods(seen: Observed): readonly PodView[] {
+  const jobs = new Set(seen.jobs.map((job) => job.metadata.uid));
+  const strays = seen.pods.filter(({ ownerUid }) => !ownerUid || !jobs.has(ownerUid));
+  if (strays.length === 0) return seen.pods;
+  const last = seen.task.status?.attempt?.number ?? 0;
+  const names = Array.from({ length: REMEMBERED_ATTEMPTS }, (_, back) =>
+    jobName(seen.task.metadata, last - back),
+  );
+  const isForeign = (pod: PodView): boolean => !pod.jobName || !names.includes(pod.jobName);
+  return seen.pods.filter((pod) => !strays.includes(pod) || !isForeign(pod));
 }
 
 /** Begins to stop the current attempt; its verdict is kept in the status until no pod is left. */

@@ -268,6 +268,15 @@ export const endRows: Rows = {
     }),
     does: ['delete pod'],
   },
+  'leaves a pod alone that carries its label but was made by something else': {
+    given: seen({
+      task: withStatus(running, { desired: 'Cancel' }),
+      live: true,
+      pods: [aPod({ model: runningState }, { ownerUid: 'replica-set', jobName: undefined })],
+    }),
+    does: [],
+    phase: 'Cancelled',
+  },
   'waits until the pod of a stopping attempt is gone': {
     given: seen({
       task: withStatus({ ...running, reason: 'Stopping', stopping }),

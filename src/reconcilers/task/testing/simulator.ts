@@ -219,6 +219,7 @@ export class Simulator {
       ip: undefined,
       startTime: undefined,
       deletionGraceSeconds: undefined,
+      jobName: name,
       conditions: [],
       containers: [],
     });
