@@ -104,6 +104,7 @@ interface ObjectView {
 }
 
 export interface JobView extends ObjectView {
+  /** The task that owns it or, once nothing owns it any more, the one that it was made for. */
   readonly taskName: string | undefined;
   readonly attempt: number | undefined;
   readonly suspended: boolean;
@@ -131,7 +132,7 @@ export function jobView(raw: unknown): JobView {
   const attempt = Number(job.metadata.annotations?.[ANNOTATION.attempt]);
   return {
     ...objectView(job.metadata),
-    taskName: job.metadata.ownerReferences?.find((o) => o.controller)?.name,
+    taskName: controllerOf(job.metadata)?.name ?? job.metadata.annotations?.[ANNOTATION.task],
     attempt: Number.isInteger(attempt) && attempt > 0 ? attempt : undefined,
     suspended: job.spec.suspend ?? false,
     active: job.status?.active ?? 0,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LABEL } from '../../api/keys.ts';
 import type { AnalysisTask } from '../../api/objects.ts';
+import { jobName } from '../../jobs/names.ts';
 import { type JobView, jobVerdict, jobView, type PodView, podView } from '../../jobs/views.ts';
 import type { KubeObject } from '../../controller/resources.ts';
 import type { ResourceClient } from '../../controller/client.ts';
@@ -64,6 +65,29 @@ export async function observe(
     mayStart: deps.mayStart(),
     now: deps.now(),
   };
+}
+
+/**
+ * Jobs that outlived their task, because it was deleted with --cascade=orphan: nobody would record their end. The name
+ * proves that a Job was made for that task; whether the task is gone is read live.
+ */
+export async function abandonedJobs(
+  { caches, clients }: ObserveDeps,
+  key: string,
+  signal: AbortSignal,
+): Promise<readonly JobView[]> {
+  const [namespace = '', name = ''] = key.split('/');
+  const ownerless = caches
+    .jobsOfName(key)
+    .filter(
+      ({ ownerUid, taskUid = '', attempt = 0, metadata }) =>
+        !ownerUid &&
+        !metadata.deletionTimestamp &&
+        metadata.name === jobName({ name, uid: taskUid }, attempt),
+    );
+  if (ownerless.length === 0) return [];
+  const { metadata: task } = (await clients.tasks.get({ namespace, name }, { signal })) ?? {};
+  return ownerless.filter(({ taskUid }) => !task || task.deletionTimestamp || task.uid !== taskUid);
 }
 
 async function settledTask(

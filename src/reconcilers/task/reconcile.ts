@@ -9,7 +9,8 @@ import type { Action } from '../../controller/plan.ts';
 import type { KubeObject } from '../../controller/resources.ts';
 import { messageOf, type Report, TerminalError } from '../../controller/settle.ts';
 import { writeStatus } from '../../controller/status-writer.ts';
-import { observe, observeCreation, type ObserveDeps, observeLive } from './observe.ts';
+import type { JobView } from '../../jobs/views.ts';
+import { abandonedJobs, observe, observeCreation, type ObserveDeps, observeLive } from './observe.ts';
 import type { Observed } from './observed.ts';
 import { parseTask } from '../../api/seen.ts';
 import { planTask } from './plan.ts';
@@ -40,6 +41,7 @@ export function taskReconciler(deps: TaskReconcilerDeps): Reconcile {
     mayCreate: () => false,
   });
   return async (key, signal) => {
+    await jobs.execute((await abandonedJobs(deps, key, signal)).map(removalOf), { signal });
     const first = await observe(deps, key, signal);
     if (!first) return {};
     if (deps.written.isStale(first.task)) return { requeueAfterMs: STALE_RECHECK_MS };
@@ -47,6 +49,11 @@ export function taskReconciler(deps: TaskReconcilerDeps): Reconcile {
     await carryOut({ ...deps, jobs, pods }, { seen, plan }, signal);
     return { requeueAfterMs: plan.requeueAfterMs };
   };
+}
+
+function removalOf({ metadata }: JobView): Action<KubeObject> {
+  const { name, namespace, uid } = metadata;
+  return { do: 'delete', name, namespace, uid };
 }
 
 interface Decision {

@@ -10,6 +10,9 @@ import type { Failed } from './retry.ts';
 import { reported } from './status.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
+/** Reason of a task whose Job was deleted because of desired: Suspend, until no pod is left. */
+export const SUSPENDING = 'Suspending';
+
 /** Looks again this often while a pod is ending; its last watch event usually comes first. */
 const STOP_POLL_MS = 5000;
 
@@ -92,7 +95,7 @@ export function halt(seen: Observed, desired: 'Cancel' | 'Suspend'): TaskPlan {
 function halting(seen: Observed, desired: 'Cancel' | 'Suspend'): TaskPlan {
   const report = {
     phase: seen.task.status?.phase ?? 'Pending',
-    reason: desired === 'Cancel' ? 'Cancelling' : 'Suspending',
+    reason: desired === 'Cancel' ? 'Cancelling' : SUSPENDING,
     message: 'Waiting for the pod to stop',
   } as const;
   return { status: reported(seen, report, recorded(seen)), ...removals(seen), requeueAfterMs: STOP_POLL_MS };

@@ -216,6 +216,12 @@ export const endRows: Rows = {
     phase: 'Pending',
     reason: 'Suspended',
   },
+  'carries a suspension through that was taken back before the pod had stopped': {
+    given: seen({ task: withStatus({ ...running, reason: 'Suspending' }), live: true }),
+    does: [],
+    phase: 'Pending',
+    reason: 'Suspended',
+  },
   'resumes a suspended task as a new attempt': {
     given: seen({
       task: withStatus(claimed({ reason: 'Suspended', nextAttemptAt: '2026-03-01T11:59:59Z' })),
@@ -230,6 +236,19 @@ export const endRows: Rows = {
       task: { ...aTask(), metadata: { ...aTask().metadata, deletionTimestamp: NOW.toISOString() } },
     }),
     does: [],
+  },
+  'stops the work of a task that is being deleted but still held by a finalizer': {
+    given: seen({
+      task: {
+        ...withStatus(running),
+        metadata: { ...aTask().metadata, deletionTimestamp: NOW.toISOString() },
+      },
+      jobs: [aJob()],
+      pods: [aPod({ model: runningState })],
+    }),
+    does: ['delete job night-1'],
+    phase: 'Running',
+    reason: 'Running',
   },
   'never reruns a finished task whose Job is gone': {
     given: seen({
