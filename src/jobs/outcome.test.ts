@@ -6,6 +6,8 @@ import type { PodView } from './views.ts';
 
 const failedPod = (states: Parameters<typeof aPod>[0], more: Partial<PodView> = {}) =>
   aPod(states, { phase: 'Failed', ...more });
+const deletedPod = (states: Parameters<typeof aPod>[0]) =>
+  failedPod(states, { metadata: { ...aPod().metadata, deletionTimestamp: NOW.toISOString() } });
 const failedJob = (message = '') => ({
   ...aJob('Failed'),
   conditions: [{ type: 'Failed', status: 'True', message, reason: 'PodFailurePolicy' }],
@@ -207,6 +209,17 @@ const table: Record<string, Row> = {
     given: { job: failedJob(), pods: [failedPod({ model: ended(137, { reason: 'OOMKilled' }) })] },
     is: 'failed',
     says: 'OutOfMemory',
+  },
+  'a pod that somebody deleted is not the fault of the model': {
+    given: { job: failedJob(), pods: [deletedPod({ model: ended(137) })] },
+    is: 'failed',
+    says: 'Lost',
+    message: /deleted from outside/,
+  },
+  'a model that had failed before its pod was deleted': {
+    given: { job: failedJob(), pods: [deletedPod({ model: ended(3) })] },
+    is: 'failed',
+    says: 'ModelError',
   },
   'a model killed without a reason': {
     given: { job: failedJob(), pods: [failedPod({ model: ended(137) })] },

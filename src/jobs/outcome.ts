@@ -109,6 +109,7 @@ function failure(evidence: Evidence, pod: PodView | undefined): Outcome {
     fromAgent(pod, CONTAINER.prepare) ??
     fromDisruption(pod) ??
     fromDeadline(pod, evidence.job) ??
+    fromDeletion(pod) ??
     fromModel(pod, evidence.exitCodes) ??
     fromCrashedAgent(pod) ?? {
       is: 'failed',
@@ -120,6 +121,16 @@ function failure(evidence: Evidence, pod: PodView | undefined): Outcome {
 
 function failedCondition(job: JobView) {
   return job.conditions.find((c) => c.type === 'Failed' && c.status === 'True');
+}
+
+/** What a pod of the attempt published, or found published already, whatever becomes of its Job. */
+export function publishedBy(pods: readonly PodView[]): Outcome | undefined {
+  const pod = pods.find(
+    (p) =>
+      p.phase === 'Succeeded' ||
+      stateOf(p, CONTAINER.prepare)?.terminated?.exitCode === EXIT.alreadyPublished,
+  );
+  return pod && { is: 'succeeded', report: reportOf(pod, CONTAINER.publish), pod };
 }
 
 /** The pod is gone; the podFailurePolicy left its verdict in the Job's condition. */
@@ -188,6 +199,19 @@ function fromDeadline(pod: PodView, job: JobView): Outcome | undefined {
     category: 'DeadlineExceeded',
     message: 'The attempt ran longer than failure.runDeadlineSeconds of the model allows and was stopped',
   };
+}
+
+/** TERM, and KILL after the grace period: how a container ends whose pod was deleted. */
+const STOPPED: readonly number[] = [143, 137];
+
+/** Somebody deleted the pod, as nobody but the operator and its queue should: the model is not to blame. */
+function fromDeletion(pod: PodView): Outcome | undefined {
+  if (!pod.metadata.deletionTimestamp) return undefined;
+  const { exitCode = 0, reason } = stateOf(pod, CONTAINER.model)?.terminated ?? {};
+  const failedBefore = exitCode !== 0 && (reason === 'OOMKilled' || !STOPPED.includes(exitCode));
+  if (failedBefore) return undefined;
+  const message = `Pod ${pod.metadata.name} was deleted from outside while it ran`;
+  return { is: 'failed', category: 'Lost', message };
 }
 
 /**

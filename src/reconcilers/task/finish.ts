@@ -12,13 +12,13 @@ import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 type Is<K extends Outcome['is']> = Extract<Outcome, { is: K }>;
 
-/** Terminal phase, result and settled in one write. */
-export function succeeded(seen: Observed, job: JobView, outcome: Is<'succeeded'>): TaskPlan {
+/** Terminal phase, result and settled in one write. Without a Job it is the recorded one, which is gone. */
+export function succeeded(seen: Observed, job: JobView | undefined, outcome: Is<'succeeded'>): TaskPlan {
   const report = outcome.report ?? withoutReport(seen);
   const partial = (report.units?.failed ?? 0) > 0;
   const phase = partial ? 'PartiallySucceeded' : 'Succeeded';
   const change: Partial<TaskStatus> = {
-    attempt: withJob(seen, job),
+    ...(job ? { attempt: withJob(seen, job) } : {}),
     result: { path: resultPath(seen.task), ...report.result },
     ...(report.units ? { progress: finalProgress(report.units) } : {}),
     ...boundModel(seen, outcome.pod),

@@ -6,7 +6,7 @@ import { begin } from './begin.ts';
 import { failed, succeeded } from './finish.ts';
 import { running, waiting } from './follow.ts';
 import { failureRules, type Observed } from './observed.ts';
-import { continueStopping, halt, removals, stop, SUSPENDING } from './stop.ts';
+import { continueStopping, halt, haltOf, removals, stop } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 /**
@@ -26,15 +26,14 @@ export function planTask(seen: Observed): TaskPlan {
 }
 
 function nextStep(seen: Observed): TaskPlan {
-  const { metadata, status, spec } = seen.task;
+  const { metadata, status } = seen.task;
   // The owner reference takes Job and pods along, but not while somebody's finalizer holds the task, nor with --cascade=orphan.
   if (metadata.deletionTimestamp) return { ...nothing(seen), ...removals(seen) };
   if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
   if (isTerminal(status?.phase)) return tidy(seen);
   if (status?.stopping) return continueStopping(seen, status.stopping);
-  if (spec.desired !== 'Run') return halt(seen, spec.desired);
-  // Resumed before its pod had stopped: a suspension that began is carried through, and the attempt does not count.
-  if (status?.reason === SUSPENDING) return halt(seen, 'Suspend');
+  const halted = haltOf(seen);
+  if (halted) return halt(seen, halted);
   const attempt = status?.attempt;
   if (!attempt || status?.nextAttemptAt) return begin(seen);
   return follow(seen, attempt);

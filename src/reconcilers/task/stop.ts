@@ -1,6 +1,6 @@
 import { categoryOf } from '../../jobs/categories.ts';
 import type { TaskStatus } from '../../api/task.ts';
-import { outcomeOf } from '../../jobs/outcome.ts';
+import { outcomeOf, publishedBy } from '../../jobs/outcome.ts';
 import { jobName } from '../../jobs/names.ts';
 import { isAlive, jobVerdict, type PodView } from '../../jobs/views.ts';
 import { withJob } from './attempt.ts';
@@ -11,7 +11,7 @@ import { reported } from './status.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 /** Reason of a task whose Job was deleted because of desired: Suspend, until no pod is left. */
-export const SUSPENDING = 'Suspending';
+const SUSPENDING = 'Suspending';
 
 /** Looks again this often while a pod is ending; its last watch event usually comes first. */
 const STOP_POLL_MS = 5000;
@@ -58,6 +58,8 @@ function ownPods(seen: Observed): readonly PodView[] {
 
 /** Begins to stop the current attempt; its verdict is kept in the status until no pod is left. */
 export function stop(seen: Observed, verdict: Failed): TaskPlan {
+  const won = meanwhileSucceeded(seen);
+  if (won) return won;
   if (seen.live && !isActive(seen)) return failed(seen, verdict);
   const report = {
     phase: seen.task.status?.phase ?? 'Pending',
@@ -74,10 +76,20 @@ export function stop(seen: Observed, verdict: Failed): TaskPlan {
 }
 
 export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatus['stopping']>): TaskPlan {
+  const won = meanwhileSucceeded(seen);
+  if (won) return won;
   if (isActive(seen)) return { status: seen.task.status, ...removals(seen), requeueAfterMs: STOP_POLL_MS };
   if (!seen.live) return { status: seen.task.status, ...noRemovals, needs: 'live' };
-  const won = meanwhileSucceeded(seen);
-  return won ?? failed(seen, { category: categoryOf(stopping.category), message: stopping.message });
+  return failed(seen, { category: categoryOf(stopping.category), message: stopping.message });
+}
+
+/**
+ * What the task is to be halted for, if anything. A suspension that was taken back before its pod had stopped is carried
+ * through all the same, so that the attempt it ended does not count.
+ */
+export function haltOf({ task: { spec, status } }: Observed): 'Cancel' | 'Suspend' | undefined {
+  if (spec.desired !== 'Run') return spec.desired;
+  return status?.reason === SUSPENDING ? 'Suspend' : undefined;
 }
 
 /** Cancel and Suspend: delete the Job, wait until no pod is alive, then say so. A publish that won the race wins. */
@@ -135,13 +147,26 @@ function suspended(seen: Observed): TaskPlan {
   };
 }
 
-/** The current attempt finished with success before it could be stopped. */
+/**
+ * The current attempt finished with success before it could be stopped. A Job that is being deleted, or gone, gets no
+ * verdict any more: then its pod tells whether it had published.
+ */
 function meanwhileSucceeded(seen: Observed): TaskPlan | undefined {
-  const attempt = seen.task.status?.attempt;
-  if (!attempt || seen.task.status?.nextAttemptAt) return undefined;
+  const { attempt, nextAttemptAt } = seen.task.status ?? {};
+  if (!attempt || nextAttemptAt) return undefined;
   const job = seen.jobs.find((j) => j.metadata.name === attempt.jobName);
-  if (!job || jobVerdict(job) === 'unfinished') return undefined;
-  const pods = seen.pods.filter((pod) => pod.ownerUid === job.metadata.uid);
-  const outcome = outcomeOf({ job, pods, exitCodes: undefined, now: seen.now });
-  return outcome.is === 'succeeded' ? succeeded(seen, job, outcome) : undefined;
+  const uid = job?.metadata.uid ?? attempt.jobUID;
+  const pods = seen.pods.filter(({ ownerUid }) => ownerUid === uid);
+  const isFinished = job && jobVerdict(job) !== 'unfinished';
+  const outcome = isFinished
+    ? outcomeOf({ job, pods, exitCodes: undefined, now: seen.now })
+    : publishedBy(pods);
+  if (outcome?.is !== 'succeeded') return undefined;
+  // A Job that nobody deletes is about to say the same.
+  if (job && !isFinished && isDeletable(job)) return soon(seen);
+  return succeeded(seen, job, outcome);
+}
+
+function soon(seen: Observed): TaskPlan {
+  return { status: seen.task.status, ...noRemovals, requeueAfterMs: STOP_POLL_MS };
 }

@@ -211,6 +211,33 @@ export const endRows: Rows = {
     }),
     phase: 'Succeeded',
   },
+  'lets a publish win that finished while its Job was being deleted': {
+    given: seen({
+      task: withStatus({ ...running, reason: 'Cancelling' }, { desired: 'Cancel' }),
+      jobs: [{ ...aJob(), metadata: { ...aJob().metadata, deletionTimestamp: '2026-03-01T11:59:59Z' } }],
+      pods: [aPod({ publish: complete }, { phase: 'Succeeded' })],
+    }),
+    phase: 'Succeeded',
+    reason: 'Published',
+  },
+  'lets a publish win whose Job is gone': {
+    given: seen({
+      task: withStatus(running),
+      live: true,
+      pods: [aPod({ publish: complete }, { phase: 'Succeeded' })],
+    }),
+    does: [],
+    phase: 'Succeeded',
+  },
+  'does not delete a Job whose pod has just published': {
+    given: seen({
+      task: withStatus(running, { desired: 'Cancel' }),
+      jobs: [aJob()],
+      pods: [aPod({ publish: complete }, { phase: 'Succeeded' })],
+    }),
+    does: [],
+    phase: 'Running',
+  },
   'is Suspended once no pod is left': {
     given: seen({ task: withStatus(running, { desired: 'Suspend' }), live: true }),
     phase: 'Pending',
