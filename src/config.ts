@@ -73,6 +73,9 @@ export const configSchema = z
       .min(10)
       .default(600)
       .describe('pause between two complete lists that repair lost watch events'),
+    expirySeconds: seconds()
+      .default(60)
+      .describe('pause between two looks at settled tasks whose ttlSecondsAfterSettled may be over'),
     health: z
       .strictObject({
         port: z.int().min(0).max(65535).default(8081).describe('port of /livez, /readyz and /metrics'),

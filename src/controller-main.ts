@@ -99,6 +99,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     namespaces: config.namespaces,
     concurrency: config.concurrency,
     relistMs,
+    expiryMs: config.expirySeconds * 1000,
     progressIntervalMs: config.progress.enabled ? config.progress.intervalSeconds * 1000 : undefined,
     settings: jobDefaults(config),
     policy,

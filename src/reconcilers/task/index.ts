@@ -32,6 +32,8 @@ export interface TaskControllerOptions {
   readonly namespaces: readonly string[];
   readonly concurrency: number;
   readonly relistMs: number;
+  /** Time between two looks at settled tasks for their ttl. */
+  readonly expiryMs: number;
   /** Undefined: pods are not asked how far they are. */
   readonly progressIntervalMs: number | undefined;
   readonly settings: Observed['defaults'];
@@ -52,9 +54,6 @@ export interface Leading {
   readonly isFresh: () => boolean;
   readonly lost: AbortSignal;
 }
-
-/** Time between two looks at settled tasks for their ttl. */
-const EXPIRY_MS = 60_000;
 
 /** Wires the task reconciler: watches, queue, workers, progress and expiry. */
 export function createTaskController(options: TaskControllerOptions): TaskController {
@@ -143,7 +142,7 @@ async function polling({ options, queue, informers, book }: Wired, signal: Abort
 function expiring({ options }: Wired, tasks: ExpiryDeps['tasks'], signal: AbortSignal): Promise<void> {
   const namespaces = options.namespaces.length > 0 ? options.namespaces : [undefined];
   return expireTasks(
-    { tasks, namespaces, intervalMs: EXPIRY_MS, clock: systemClock, log: options.log },
+    { tasks, namespaces, intervalMs: options.expiryMs, clock: systemClock, log: options.log },
     signal,
   );
 }
