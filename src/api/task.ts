@@ -283,6 +283,10 @@ export const taskRootRules = rules(
     message: "the UID of an attempt's Job is written once",
   },
   {
+    rule: `!(has(self.status) && has(self.status.settled) && self.status.settled) || (has(self.status.phase) && self.status.phase in ${TERMINAL_CEL})`,
+    message: 'only a task in a terminal phase is settled: nobody watches it any more',
+  },
+  {
     rule: 'self.metadata.name.size() <= 63',
     message: 'metadata.name must be at most 63 characters: it becomes the name of a Job and a label',
   },
