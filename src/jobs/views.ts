@@ -36,14 +36,14 @@ const metadata = z.object({
 
 const rawJob = z.object({
   metadata,
-  spec: z.object({ suspend: z.boolean().optional() }),
+  spec: z.object({ suspend: z.boolean().default(false), managedBy: z.string().optional() }),
   status: z
     .object({
-      conditions: z.array(condition).optional(),
-      active: z.number().optional(),
+      conditions: z.array(condition).default([]),
+      active: z.number().default(0),
       startTime: z.string().optional(),
     })
-    .optional(),
+    .prefault({}),
 });
 
 const containerState = z.object({
@@ -108,6 +108,10 @@ export interface JobView extends ObjectView {
   readonly taskName: string | undefined;
   readonly attempt: number | undefined;
   readonly suspended: boolean;
+  /** Controller in charge of it, when that is not the cluster's own. */
+  readonly managedBy: string | undefined;
+  /** When it began, or began again after a suspension. */
+  readonly startedAt: string | undefined;
   readonly active: number;
   readonly conditions: readonly JobCondition[];
 }
@@ -126,17 +130,21 @@ export interface PodView extends ObjectView {
   readonly containers: readonly ContainerView[];
 }
 
+const OWN_CONTROLLER = 'kubernetes.io/job-controller';
+
 /** Parses a Job as the API server sent it. Throws a ZodError on anything else. */
 export function jobView(raw: unknown): JobView {
-  const job = rawJob.parse(raw);
-  const attempt = Number(job.metadata.annotations?.[ANNOTATION.attempt]);
+  const { metadata: meta, spec, status } = rawJob.parse(raw);
+  const attempt = Number(meta.annotations?.[ANNOTATION.attempt]);
   return {
-    ...objectView(job.metadata),
-    taskName: controllerOf(job.metadata)?.name ?? job.metadata.annotations?.[ANNOTATION.task],
+    ...objectView(meta),
+    taskName: controllerOf(meta)?.name ?? meta.annotations?.[ANNOTATION.task],
     attempt: Number.isInteger(attempt) && attempt > 0 ? attempt : undefined,
-    suspended: job.spec.suspend ?? false,
-    active: job.status?.active ?? 0,
-    conditions: job.status?.conditions ?? [],
+    suspended: spec.suspend,
+    managedBy: spec.managedBy === OWN_CONTROLLER ? undefined : spec.managedBy,
+    startedAt: status.startTime,
+    active: status.active,
+    conditions: status.conditions,
   };
 }
 

@@ -28,6 +28,7 @@ const STARTING = 'The pod is being started';
 /** Reads a Job that has no pod yet. */
 export function waitingForPod(job: JobView, createProblem: string | undefined): Waiting {
   if (job.suspended) return waiting('Queued', 'The queue has not admitted the Job yet');
+  if (job.managedBy) return waiting('Queued', `${job.managedBy} has not started the Job yet`);
   if (createProblem === undefined) return waiting('Starting', STARTING);
   const quota = createProblem.includes('exceeded quota');
   return {

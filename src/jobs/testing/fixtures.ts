@@ -95,6 +95,8 @@ export function aJob(
     taskName: 'night-1',
     attempt,
     suspended: false,
+    managedBy: undefined,
+    startedAt: undefined,
     active: 1,
     ...more,
     conditions,

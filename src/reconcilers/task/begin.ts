@@ -3,6 +3,7 @@ import { desiredJob } from '../../jobs/job.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type Admission, admit } from './admit.ts';
 import { type Observed, pendingDeadline } from './observed.ts';
+import { MAX_PAUSE_MS } from './retry.ts';
 import { reported } from './status.ts';
 import { isActive, removals } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
@@ -16,7 +17,7 @@ export function begin(seen: Observed): TaskPlan {
   const admission = admit(seen);
   if (admission.verdict === 'refuse') return refused(seen, admission.category, admission.message);
   if (admission.verdict === 'wait') return waitOrGiveUp(seen, admission);
-  const pause = Date.parse(seen.task.status?.nextAttemptAt ?? '') - seen.now.getTime();
+  const pause = pauseLeftMs(seen);
   if (pause > 0) return { status: seen.task.status, ...noRemovals, requeueAfterMs: pause };
   if (isActive(seen))
     return { status: seen.task.status, ...removals(seen), requeueAfterMs: LEASE_RECHECK_MS };
@@ -25,6 +26,12 @@ export function begin(seen: Observed): TaskPlan {
     return { status: seen.task.status, ...noRemovals, needs: 'live' };
   if (!seen.mayStart) return { status: seen.task.status, ...noRemovals, requeueAfterMs: LEASE_RECHECK_MS };
   return unstartable(seen) ?? claim(seen, admission);
+}
+
+function pauseLeftMs(seen: Observed): number {
+  const left = Date.parse(seen.task.status?.nextAttemptAt ?? '') - seen.now.getTime();
+  // Nothing asks for a longer pause: a clock was wrong then, or somebody else wrote the status.
+  return left > MAX_PAUSE_MS ? 0 : left;
 }
 
 /** A claimed attempt whose Job the API server keeps refusing ends with the last reason it gave. */

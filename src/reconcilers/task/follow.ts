@@ -15,13 +15,15 @@ type Is<K extends Outcome['is']> = Extract<Outcome, { is: K }>;
 /** A Job without a pod for this long makes the operator ask the Job's events why. */
 const POD_EXPECTED_MS = 4000;
 const WAIT_RECHECK_MS = 30_000;
+/** Reason of a Job that somebody else starts. */
+const QUEUED = 'Queued';
 
 /** The attempt does not run yet: say why, and give up when it stays so beyond the pending deadline. */
 export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, hasPod: boolean): TaskPlan {
-  const podOverdue = !hasPod && !job.suspended && ageOf(seen, job) > POD_EXPECTED_MS;
+  const podOverdue = !hasPod && outcome.reason !== QUEUED && ageOf(seen, job) > POD_EXPECTED_MS;
   if (podOverdue && !seen.creation) return { status: seen.task.status, ...noRemovals, needs: 'creation' };
-  const overdue = pendingOverdue(seen, outcome);
-  if (overdue) return stop(seen, overdue);
+  const leftMs = pendingLeftMs(seen, job, outcome);
+  if (leftMs <= 0) return stop(seen, overdue(seen, outcome));
   const { reason, message } = outcome;
   const phase = seen.task.status?.phase === 'Running' ? 'Running' : 'Pending'; // never backwards within an attempt
   const status = reported(seen, { phase, reason, message }, { attempt: withJob(seen, job) });
@@ -30,7 +32,7 @@ export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, ha
     ...noRemovals,
     requeueAfterMs: Math.min(
       hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
-      pendingLeftMs(seen, outcome),
+      leftMs,
       outcome.recheckMs ?? WAIT_RECHECK_MS,
     ),
     ...warning(seen, outcome),
@@ -47,19 +49,18 @@ function ageOf(seen: Observed, job: JobView): number {
   return seen.now.getTime() - Date.parse(job.metadata.creationTimestamp);
 }
 
-function pendingOverdue(seen: Observed, outcome: Is<'waiting'>): Failed | undefined {
-  if (pendingLeftMs(seen, outcome) > 0) return undefined;
+function overdue(seen: Observed, outcome: Is<'waiting'>): Failed {
   const category: Category = outcome.stuck ?? 'PendingDeadlineExceeded';
   const message = `${outcome.message} (waited ${pendingDeadline(seen)} s, the pending deadline); ${treatment(category).hint}`;
   return { category, message };
 }
 
-/** A queue's own time and the agent's work do not count as waiting. */
-function pendingLeftMs(seen: Observed, { reason, since }: Is<'waiting'>): number {
+/** A queue's own time, before the start or in a suspension later on, and the agent's work do not count as waiting. */
+function pendingLeftMs(seen: Observed, job: JobView, { reason, since }: Is<'waiting'>): number {
   const claimedAt = seen.task.status?.attempt?.claimedAt;
-  if (!claimedAt || reason === 'Queued') return Number.POSITIVE_INFINITY;
-  const begin = Math.max(Date.parse(claimedAt), Date.parse(since ?? claimedAt)); // clocks of nodes may lag
-  return begin + pendingDeadline(seen) * 1000 - seen.now.getTime();
+  if (!claimedAt || reason === QUEUED) return Number.POSITIVE_INFINITY;
+  const times = [claimedAt, job.startedAt, since].flatMap((time) => (time ? [Date.parse(time)] : []));
+  return Math.max(...times) + pendingDeadline(seen) * 1000 - seen.now.getTime(); // the latest: clocks of nodes may lag
 }
 
 /** How often a running task is looked at without any event; progress arrives by its own poller. */

@@ -105,19 +105,21 @@ async function settledTask(
 /**
  * The same world with Jobs and pods read from the API server now: only then absence is a fact. Pods are read before
  * Jobs, so that a pod without a Job is one whose Job is gone, not one whose Job came a moment later. The attempt's own
- * Job is read by its name, because its labels can be edited.
+ * Job is read by its name and known by its UID, because its labels and its owner can be edited.
  */
 export async function observeLive(deps: ObserveDeps, seen: Observed, signal: AbortSignal): Promise<Observed> {
   const { namespace, uid } = seen.task.metadata;
   const query = { namespace, labelSelector: `${LABEL.taskUid}=${uid}`, signal };
   const pods = (await deps.clients.pods.list(query)).map(podView);
   const found = (await deps.clients.jobs.list(query)).map(jobView);
-  const name = seen.task.status?.attempt?.jobName;
+  const { jobName: name, jobUID } = seen.task.status?.attempt ?? {};
   const isFound = found.some(({ metadata }) => metadata.name === name);
   const own = name && !isFound ? await deps.clients.jobs.get({ namespace, name }, { signal }) : undefined;
   return {
     ...seen,
-    jobs: [...found, ...(own ? [jobView(own)] : [])].filter((job) => job.ownerUid === uid),
+    jobs: [...found, ...(own ? [jobView(own)] : [])].filter(
+      (job) => job.ownerUid === uid || job.metadata.uid === jobUID,
+    ),
     pods,
     live: true,
     mayStart: deps.mayStart(),

@@ -25,8 +25,9 @@ export type RetryDecision =
 
 type RetryRules = Pick<ModelSpec['failure'], 'maxAttempts' | 'backoffSeconds'>;
 
-/** Longest pause between two attempts. */
 const MAX_PAUSE_SECONDS = 3600;
+/** Longest pause between two attempts, jitter included. */
+export const MAX_PAUSE_MS = MAX_PAUSE_SECONDS * 1000 * 1.25;
 const DISRUPTION_PAUSE_MS = 2000;
 
 /**

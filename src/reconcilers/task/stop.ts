@@ -1,8 +1,8 @@
 import { categoryOf } from '../../jobs/categories.ts';
 import type { TaskStatus } from '../../api/task.ts';
-import { outcomeOf, publishedBy } from '../../jobs/outcome.ts';
+import { type Outcome, outcomeOf, publishedBy } from '../../jobs/outcome.ts';
 import { jobName } from '../../jobs/names.ts';
-import { isAlive, jobVerdict, type PodView } from '../../jobs/views.ts';
+import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/views.ts';
 import { withJob } from './attempt.ts';
 import { failed, succeeded } from './finish.ts';
 import type { Observed } from './observed.ts';
@@ -155,16 +155,21 @@ function meanwhileSucceeded(seen: Observed): TaskPlan | undefined {
   const { attempt, nextAttemptAt } = seen.task.status ?? {};
   if (!attempt || nextAttemptAt) return undefined;
   const job = seen.jobs.find((j) => j.metadata.name === attempt.jobName);
-  const uid = job?.metadata.uid ?? attempt.jobUID;
-  const pods = seen.pods.filter(({ ownerUid }) => ownerUid === uid);
-  const isFinished = job && jobVerdict(job) !== 'unfinished';
-  const outcome = isFinished
-    ? outcomeOf({ job, pods, exitCodes: undefined, now: seen.now })
-    : publishedBy(pods);
+  const outcome = job && jobVerdict(job) !== 'unfinished' ? verdictOf(seen, job) : publication(seen, job);
   if (outcome?.is !== 'succeeded') return undefined;
   // A Job that nobody deletes is about to say the same.
-  if (job && !isFinished && isDeletable(job)) return soon(seen);
+  if (job && jobVerdict(job) === 'unfinished' && isDeletable(job)) return soon(seen);
   return succeeded(seen, job, outcome);
+}
+
+function verdictOf(seen: Observed, job: JobView): Outcome {
+  const pods = seen.pods.filter(({ ownerUid }) => ownerUid === job.metadata.uid);
+  return outcomeOf({ job, pods, exitCodes: undefined, now: seen.now });
+}
+
+function publication(seen: Observed, job: JobView | undefined): Outcome | undefined {
+  const uid = job?.metadata.uid ?? seen.task.status?.attempt?.jobUID;
+  return publishedBy(seen.pods.filter(({ ownerUid }) => ownerUid !== undefined && ownerUid === uid));
 }
 
 function soon(seen: Observed): TaskPlan {

@@ -146,6 +146,11 @@ export const endRows: Rows = {
     given: seen({ task: withStatus(claimed({ nextAttemptAt: '2026-03-01T12:00:30Z' })) }),
     does: [],
   },
+  'waits for no pause that nothing asks for': {
+    given: seen({ task: withStatus(claimed({ nextAttemptAt: '2999-01-01T00:00:00Z' })), live: true }),
+    does: ['claim and create'],
+    message: /Attempt 2/,
+  },
   'reads live before a further attempt': {
     given: seen({ task: withStatus(claimed({ nextAttemptAt: '2026-03-01T11:59:59Z' })) }),
     does: ['read live'],

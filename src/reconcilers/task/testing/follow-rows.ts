@@ -92,6 +92,25 @@ export const followRows: Rows = {
     phase: 'Pending',
     reason: 'Queued',
   },
+  'says so when another controller is in charge of the Job, and does not ask why it has no pod': {
+    given: seen({
+      task: withStatus(claimed()),
+      jobs: [{ ...oldJob(), managedBy: 'kueue.x-k8s.io/multikueue' }],
+    }),
+    does: [],
+    phase: 'Pending',
+    reason: 'Queued',
+    message: /multikueue/,
+  },
+  'counts the pending deadline from the moment at which the queue let the Job go': {
+    given: seen({
+      task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-02-01T00:00:00Z' } })),
+      jobs: [aJob('unfinished', { startedAt: '2026-03-01T11:59:30Z' })],
+    }),
+    does: [],
+    phase: 'Pending',
+    reason: 'Starting',
+  },
   'asks the events why no pod appears': {
     given: seen({ task: withStatus(claimed()), jobs: [oldJob()] }),
     does: ['read creation'],

@@ -205,6 +205,8 @@ export class Simulator {
       taskName: 'night-1',
       attempt,
       suspended: false,
+      managedBy: undefined,
+      startedAt: undefined,
       active: 1,
       conditions: [],
     });
