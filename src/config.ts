@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { LONGEST_LEASE_MS } from './controller/leader.ts';
 
 const seconds = (): z.ZodInt => z.int().min(1);
+
+/** Longer promises in a Lease are taken for garbage. */
+const LONGEST_LEASE_SECONDS = LONGEST_LEASE_MS / 1000;
 
 /** Every key of the configuration file; docs, --help and the chart follow from it. */
 export const configSchema = z
@@ -52,11 +56,16 @@ export const configSchema = z
         enabled: z.boolean().default(true).describe('needed as soon as there are two replicas'),
         namespace: z.string().optional().describe("namespace of the Lease; the pod's own by default"),
         name: z.string().default('analysis-operator').describe('name of the Lease'),
-        leaseDurationSeconds: seconds().default(15).describe('how long others wait before they take over'),
+        leaseDurationSeconds: seconds()
+          .max(LONGEST_LEASE_SECONDS)
+          .default(15)
+          .describe('how long others wait before they take over'),
         renewDeadlineSeconds: seconds()
           .default(10)
           .describe('how long the leader tries to renew before it gives up'),
-        retryPeriodSeconds: seconds().default(2).describe('pause between two tries'),
+        retryPeriodSeconds: seconds()
+          .default(2)
+          .describe('pause between two renewals; a waiting replica asks twice as often'),
       })
       .prefault({}),
     progress: z
@@ -76,6 +85,13 @@ export const configSchema = z
     expirySeconds: seconds()
       .default(60)
       .describe('pause between two looks at settled tasks whose ttlSecondsAfterSettled may be over'),
+    watchIdleSeconds: z
+      .int()
+      .min(10)
+      .default(150)
+      .describe(
+        'a watch without a byte for this long counts as dead and is opened anew; the API server sends a bookmark about every 60 s, so less than 90 only reopens quiet watches',
+      ),
     health: z
       .strictObject({
         port: z.int().min(0).max(65535).default(8081).describe('port of /livez, /readyz and /metrics'),
@@ -106,6 +122,10 @@ export const configSchema = z
     if (lease.leaseDurationSeconds <= lease.renewDeadlineSeconds) {
       const message = `must be greater than renewDeadlineSeconds (${lease.renewDeadlineSeconds}), or two replicas could lead at once`;
       context.addIssue({ code: 'custom', path: ['leaderElection', 'leaseDurationSeconds'], message });
+    }
+    if (lease.renewDeadlineSeconds <= lease.retryPeriodSeconds) {
+      const message = `must be greater than retryPeriodSeconds (${lease.retryPeriodSeconds}), or the lease is lost before it is renewed`;
+      context.addIssue({ code: 'custom', path: ['leaderElection', 'renewDeadlineSeconds'], message });
     }
   });
 

@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { ApiError, UnreachableError } from './api-error.ts';
 import type { ResourceClient } from './client.ts';
 import type { Leadership, Lease } from './leader.ts';
-import { acquireLeadership, LeadershipLostError } from './leader.ts';
+import { acquireLeadership, LeadershipLostError, LONGEST_LEASE_MS } from './leader.ts';
 import { LEASES } from './resources.ts';
 import type { ManualClock } from './testing/manual-clock.ts';
 import { createManualClock, settleTasks } from './testing/manual-clock.ts';
@@ -188,6 +188,28 @@ describe('leader election', () => {
     assert.ok((b.state.wonMs ?? Infinity) - releasedMs <= 2_000);
     assert.equal(a.state.leadership?.isFresh(), false);
     assert.equal(a.state.leadership?.lost.aborted, false);
+  });
+
+  it('takes over within half a retry period once the lease is handed back', async () => {
+    const [server, clock] = [aLeaseServer(), createManualClock()];
+    const a = aCandidate(server, clock, 'a');
+    await settleTasks();
+    const b = aCandidate(server, clock, 'b');
+    await clock.advance(1_050); // b has just asked in vain: the longest wait
+    const releasedMs = clock.monotonicMs();
+    await a.state.leadership?.release();
+    await clock.advance(2_000);
+    assert.ok((b.state.wonMs ?? Infinity) - releasedMs <= 1_000, `taken at ${b.state.wonMs}`);
+  });
+
+  it('does not wait for years because a lease says so', async () => {
+    const [server, clock] = [aLeaseServer(), createManualClock()];
+    server.store({ spec: { holderIdentity: 'nobody knows', leaseDurationSeconds: 2_147_483_647 } });
+    const b = aCandidate(server, clock, 'b');
+    await clock.advance(LONGEST_LEASE_MS - 1_000);
+    assert.equal(b.state.wonMs, undefined);
+    await clock.advance(3_000);
+    assert.equal(b.state.leadership?.isFresh(), true);
   });
 
   it('stops when somebody else holds the lease, and leaves it to them', async () => {

@@ -31,7 +31,7 @@ export interface LeaderOptions {
   readonly leaseDurationMs?: number;
   /** Without a renewal for this long the leader stops itself; less than the duration. @default 10 000 */
   readonly renewDeadlineMs?: number;
-  /** @default 2 000 */
+  /** Between two renewals; who waits for the lease asks twice as often. @default 2 000 */
   readonly retryPeriodMs?: number;
   readonly clock?: Clock;
   readonly log?: Log;
@@ -109,7 +109,8 @@ export async function acquireLeadership(options: LeaderOptions, signal: AbortSig
       if (!isConflict(error) && !isAlreadyExists(error))
         log.warn('Cannot read or take the lease', { lease: name, error });
     }
-    await delay(clock, retryPeriodMs * (0.8 + 0.2 * settings.random()), signal);
+    // Half the period: a lease that was handed back is free at once, and this wait is all that delays the takeover.
+    await delay(clock, (retryPeriodMs / 2) * (0.8 + 0.2 * settings.random()), signal);
   }
 }
 
@@ -129,11 +130,14 @@ async function tryAcquire(
   return isFree(lease, settings, clock.monotonicMs() - seen.atMs) ? take(settings, lease, signal) : seen;
 }
 
+/** No configuration allows more, so a longer promise is garbage: it must not keep everybody waiting for years. */
+export const LONGEST_LEASE_MS = 300_000;
+
 /** Free: empty, ours by a write whose answer was lost, or unchanged for longer than its holder promised to renew. */
 function isFree({ spec = {} }: Lease, { identity, leaseDurationMs }: Settings, unchangedMs: number): boolean {
   if (!spec.holderIdentity || spec.holderIdentity === identity) return true;
   const promisedMs = (spec.leaseDurationSeconds ?? 0) * 1000 || leaseDurationMs;
-  return unchangedMs > promisedMs;
+  return unchangedMs > Math.min(promisedMs, LONGEST_LEASE_MS);
 }
 
 async function create(settings: Settings, signal: AbortSignal): Promise<Held> {
