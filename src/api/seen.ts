@@ -10,14 +10,27 @@ export type ModelSeen =
 const rawTask = z.looseObject({ status: z.looseObject({}).optional() });
 
 /**
- * Reads a task as the API server sent it. Fields of the status that a newer version wrote are kept,
+ * Reads a task as the API server sent it. Fields of the status that a newer version wrote are kept, at any depth,
  * so that a status write of this version does not lose them. Throws on a task that does not parse.
  */
 export function parseTask(raw: unknown): AnalysisTask {
   const task = analysisTask.parse(raw);
   const status = rawTask.parse(raw).status;
-  return status ? { ...task, status: { ...status, ...taskStatus.parse(status) } } : task;
+  return status ? { ...task, status: withUnknown(status, taskStatus.parse(status)) } : task;
 }
+
+/** `parsed` with all that parsing left out; lists keep their length and order when they are parsed. */
+function withUnknown<T>(raw: unknown, parsed: T): T;
+function withUnknown(raw: unknown, parsed: unknown): unknown {
+  if (Array.isArray(raw) && Array.isArray(parsed))
+    return parsed.map((item, index) => withUnknown<unknown>(raw[index], item));
+  if (!isRecord(raw) || !isRecord(parsed)) return parsed;
+  const known = Object.entries(parsed).map(([key, value]) => [key, withUnknown(raw[key], value)]);
+  return { ...raw, ...Object.fromEntries(known) };
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const identity = z.object({
   name: z.string(),
