@@ -30,7 +30,7 @@ interface Parts {
   readonly transport: Transport;
   readonly models: Informer<ModelEntry>;
   readonly tasks: TaskController;
-  readonly runModels: (lost: AbortSignal, signal: AbortSignal) => Promise<void>;
+  readonly runModels: (leading: Leadership, signal: AbortSignal) => Promise<void>;
   readonly identity: string;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -76,7 +76,12 @@ export async function runControllerProcess(given: ControllerArguments): Promise<
 async function assemble({ config, kubeconfig, context }: ControllerArguments, log: Log): Promise<Parts> {
   const metrics = createMetrics();
   const connection = await loadClusterConfig({ kubeconfig, context });
-  const transport = createTransport(connection, { log, metrics, userAgent: `analysis-operator/${version}` });
+  const transport = createTransport(connection, {
+    log,
+    metrics,
+    watchIdleMs: config.watchIdleSeconds * 1000,
+    userAgent: `analysis-operator/${version}`,
+  });
   const identity = `${process.env['POD_NAME'] ?? hostname()}_${randomUUID().slice(0, 8)}`;
   const relistMs = config.resyncSeconds * 1000;
   const models = createInformer<ModelEntry>({
@@ -149,7 +154,7 @@ const ALONE: Leadership = {
 async function leadUntilStopped(parts: Parts, signal: AbortSignal): Promise<number> {
   const leadership = parts.config.leaderElection.enabled ? await acquire(parts, signal) : ALONE;
   const stop = AbortSignal.any([signal, leadership.lost]);
-  await Promise.all([parts.tasks.run(leadership, stop), parts.runModels(leadership.lost, stop)]);
+  await Promise.all([parts.tasks.run(leadership, stop), parts.runModels(leadership, stop)]);
   if (leadership.lost.aborted) {
     parts.log.error('Leadership lost; exiting', { why: String(leadership.lost.reason) });
     return 1;

@@ -70,18 +70,27 @@ export function failureOf(
   return new UnknownOutcomeError(`${method} ${path} got no answer and may have happened`, { cause });
 }
 
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'CERT_HAS_EXPIRED',
+  'CERT_SIGNATURE_FAILURE',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
+
 /** Failures before the first byte of a request leaves. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
   'EAI_AGAIN',
   'UND_ERR_CONNECT_TIMEOUT',
-  'CERT_HAS_EXPIRED',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
+  ...UNTRUSTED,
 ]);
+
+/** The server's certificate does not fit our certificate authority, which may have been renewed. */
+export const isUntrusted = (cause: unknown): boolean => UNTRUSTED.has(codeOf(cause));
 
 function codeOf(cause: unknown): string {
   return isRecord(cause) && typeof cause['code'] === 'string' ? cause['code'] : '';

@@ -10,8 +10,9 @@ import { silentLog } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { PoolName, PoolSet } from './pools.ts';
 import { openPools, retirePools, tlsFingerprint } from './pools.ts';
-import { failureOf, statusErrorOf } from './response.ts';
+import { failureOf, isUntrusted, statusErrorOf } from './response.ts';
 import { mayRetry } from './retry.ts';
+import { createServerClock, type ServerClock } from './server-clock.ts';
 
 /** A watch has its own connection, see {@link Transport.stream}. */
 export type CallPool = Exclude<PoolName, 'watch'>;
@@ -33,6 +34,8 @@ export interface RequestOptions {
   readonly timeoutMs?: number | undefined;
   /** @default request */
   readonly pool?: CallPool;
+  /** Asked before each try; what it throws ends the call, unsent. */
+  readonly guard?: () => void;
 }
 
 export interface StreamOptions {
@@ -51,10 +54,12 @@ export interface StreamOptions {
 export interface Transport {
   /** The parsed answer; undefined for an empty one. Throws ApiError, UnknownOutcomeError, UnreachableError or the signal's reason. */
   request<T>(options: RequestOptions): Promise<T>;
-  /** A streamed answer on a connection of its own; cut after 150 s without a byte, and at once when `signal` aborts. */
+  /** A streamed answer on a connection of its own; cut after `watchIdleMs` without a byte, and at once when `signal` aborts. */
   stream(options: StreamOptions): Promise<Readable>;
   /** Monotonic ms of the last answer of any kind, for health checks. */
   lastContactMs(): number;
+  /** The API server's time, see {@link createServerClock}. */
+  now(): Date;
   close(): Promise<void>;
 }
 
@@ -69,7 +74,7 @@ export interface TransportOptions {
   readonly maxResponseBytes?: number;
   /** The server itself refuses more. @default 3 MiB */
   readonly maxRequestBytes?: number;
-  /** @default 150 000 */
+  /** A watch without a byte for so long is dead. @default 150 000 */
   readonly watchIdleMs?: number;
   /** Tries per call, the first included. @default 5 */
   readonly maxTries?: number;
@@ -80,6 +85,8 @@ const DEADLINE_MS = { request: 30_000, lease: 5_000 };
 /** Of an error page in answer to a watch; the pool of watches has no bound of its own. */
 const ERROR_BODY_BYTES = 65_536;
 const RETRY = { baseMs: 100, maxMs: 5_000 };
+/** A clock that is off by more deserves a word to whoever runs the machine. */
+const SKEW_MS = 30_000;
 
 /** Opens connection pools to one cluster; close them with `close()`. */
 export function createTransport(connection: ClusterConnection, options: TransportOptions = {}): Transport {
@@ -93,6 +100,7 @@ interface Prepared {
   readonly headers: Record<string, string>;
   readonly body: string | undefined;
   readonly signal: AbortSignal;
+  readonly guard: (() => void) | undefined;
 }
 
 class UndiciTransport implements Transport {
@@ -112,7 +120,9 @@ class UndiciTransport implements Transport {
   readonly #host: string;
   #pools: PoolSet | undefined;
   #fingerprint = '';
+  readonly #serverClock: ServerClock;
   #lastContactMs = 0;
+  #toldSkew = false;
   #closed = false;
 
   constructor(
@@ -125,6 +135,7 @@ class UndiciTransport implements Transport {
     this.#metrics = metrics;
     this.#clock = clock;
     this.#random = random;
+    this.#serverClock = createServerClock(clock);
     this.#options = {
       connections: options.connections ?? 24,
       maxResponseBytes: options.maxResponseBytes ?? 64 * 2 ** 20,
@@ -140,6 +151,10 @@ class UndiciTransport implements Transport {
 
   lastContactMs(): number {
     return this.#lastContactMs;
+  }
+
+  now(): Date {
+    return this.#serverClock.now();
   }
 
   async request<T>(options: RequestOptions): Promise<T> {
@@ -198,12 +213,14 @@ class UndiciTransport implements Transport {
     }
     const headers: Record<string, string> = { accept, 'user-agent': this.#options.userAgent };
     if (text !== undefined) headers['content-type'] = contentType;
-    return { method, path: `${this.#prefix}${path}${queryOf(query)}`, pool, headers, body: text, signal };
+    const full = `${this.#prefix}${path}${queryOf(query)}`;
+    return { method, path: full, pool, headers, body: text, signal, guard: options.guard };
   }
 
   async #withRetries<T>(prepared: Prepared, deadline: number, signal: AbortSignal | undefined): Promise<T> {
     const tries = prepared.pool === 'lease' ? 1 : this.#options.maxTries;
     for (let attempt = 0; ; attempt++) {
+      prepared.guard?.();
       try {
         return await this.#once<T>(prepared);
       } catch (cause) {
@@ -226,11 +243,13 @@ class UndiciTransport implements Transport {
     return (text === '' ? undefined : JSON.parse(text)) as T;
   }
 
-  /** A 401 means nothing was done: once more with whatever the token file says now. */
+  /** A 401 or a certificate that is not trusted means nothing was done: once more with what the files say now. */
   async #authorized(prepared: Prepared): Promise<Dispatcher.ResponseData> {
-    const response = await this.#dispatch(prepared, await this.#connection.credentials());
-    if (response.statusCode !== 401) return response;
-    await response.body.dump();
+    const response = await this.#dispatch(prepared, await this.#connection.credentials()).catch(
+      unlessUntrusted,
+    );
+    if (response && response.statusCode !== 401) return response;
+    await response?.body.dump();
     return this.#dispatch(prepared, await this.#connection.credentials({ fresh: true }));
   }
 
@@ -240,6 +259,7 @@ class UndiciTransport implements Transport {
   ): Promise<Dispatcher.ResponseData> {
     const { token } = credentials;
     const sent = token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` };
+    const sentMs = this.#clock.monotonicMs();
     try {
       signal.throwIfAborted();
       const response = await this.#poolsFor(credentials)[pool].request({
@@ -250,12 +270,22 @@ class UndiciTransport implements Transport {
         signal,
       });
       this.#lastContactMs = this.#clock.monotonicMs();
+      this.#serverClock.note(response.headers['date'], sentMs, this.#lastContactMs);
+      this.#tellSkew();
       this.#metrics?.request(method, String(response.statusCode), this.#host);
       return response;
     } catch (error) {
       this.#metrics?.request(method, '<error>', this.#host);
       throw error;
     }
+  }
+
+  #tellSkew(): void {
+    const skewMs = this.#serverClock.skewMs();
+    if (this.#toldSkew || Math.abs(skewMs) < SKEW_MS) return;
+    this.#toldSkew = true;
+    const aheadSeconds = Math.round(skewMs / 1000);
+    this.#log.warn("The clock of this machine is not the API server's; set it by NTP", { aheadSeconds });
   }
 
   /** Rotated certificates need new connections; calls in flight finish on the old ones. */
@@ -272,6 +302,10 @@ class UndiciTransport implements Transport {
     }
     return this.#pools;
   }
+}
+
+function unlessUntrusted(error: unknown): undefined {
+  if (!isUntrusted(error)) throw error;
 }
 
 async function textWithin(body: Readable, maxBytes: number): Promise<string> {

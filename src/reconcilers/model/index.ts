@@ -1,8 +1,9 @@
 import { MODELS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
-import { systemClock } from '../../controller/clock.ts';
 import { runController } from '../../controller/controller.ts';
+import { fenced } from '../../controller/fence.ts';
 import type { Informer } from '../../controller/informer.ts';
+import type { Leadership } from '../../controller/leader.ts';
 import type { Log } from '../../controller/log.ts';
 import type { Metrics } from '../../controller/metrics.ts';
 import { KeyedQueue } from '../../controller/queue.ts';
@@ -23,12 +24,11 @@ export interface ModelControllerOptions {
 /** Keeps the condition Ready of every AnalysisModel true. */
 export function createModelController(
   options: ModelControllerOptions,
-): (lost: AbortSignal, signal: AbortSignal) => Promise<void> {
+): (leading: Pick<Leadership, 'isFresh' | 'lost'>, signal: AbortSignal) => Promise<void> {
   const { transport, models, policy, log, metrics } = options;
   const queue = new KeyedQueue({ metrics: metrics.queue('analysismodel') });
   models.onChange((_type, { metadata }) => queue.add(metadata.name));
-  const client = resourceClient<KubeObject & { status?: unknown }>(transport, MODELS);
-  const reconcile = async (name: string, signal: AbortSignal) => {
+  const reconcileWith = (leader: Transport) => async (name: string, signal: AbortSignal) => {
     const entry = models.get(name);
     if (!entry) return {};
     if (!entry.seen.ok) {
@@ -37,9 +37,13 @@ export function createModelController(
       return {};
     }
     const { model } = entry.seen;
-    await writeStatus(client, model, planModel(model, policy, systemClock.now()), { signal });
+    const client = resourceClient<KubeObject & { status?: unknown }>(leader, MODELS);
+    await writeStatus(client, model, planModel(model, policy, leader.now()), { signal });
     return {};
   };
-  return (lost, signal) =>
-    runController({ name: 'analysismodel', queue, workers: 2, reconcile, fence: lost, log, metrics }, signal);
+  return ({ isFresh, lost }, signal) => {
+    const reconcile = reconcileWith(fenced(transport, isFresh));
+    const settings = { name: 'analysismodel', queue, workers: 2, log, metrics };
+    return runController({ ...settings, reconcile, fence: lost }, signal);
+  };
 }

@@ -3,6 +3,7 @@ import { CORE_EVENTS, JOBS, PODS, TASKS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
 import { systemClock } from '../../controller/clock.ts';
 import { runController } from '../../controller/controller.ts';
+import { fenced } from '../../controller/fence.ts';
 import { createEventRecorder, type EventRecorder } from '../../controller/events.ts';
 import type { Informer } from '../../controller/informer.ts';
 import type { Log } from '../../controller/log.ts';
@@ -79,8 +80,10 @@ interface Wired {
   readonly book: ProgressBook;
 }
 
-async function work(wired: Wired, { isFresh, lost }: Leading, signal: AbortSignal): Promise<void> {
-  const { transport, instance, concurrency, log, metrics } = wired.options;
+async function work(given: Wired, { isFresh, lost }: Leading, signal: AbortSignal): Promise<void> {
+  const transport = fenced(given.options.transport, isFresh);
+  const wired: Wired = { ...given, options: { ...given.options, transport } };
+  const { instance, concurrency, log, metrics } = wired.options;
   const events = createEventRecorder({
     transport,
     controller: 'analysis.elsi.dev/task',
@@ -102,7 +105,11 @@ async function work(wired: Wired, { isFresh, lost }: Leading, signal: AbortSigna
     },
     signal,
   );
-  await Promise.all([reconciling, polling(wired, signal), expiring(wired, deps.clients.tasks, signal)]);
+  await Promise.all([
+    reconciling,
+    polling(wired, isFresh, signal),
+    expiring(wired, deps.clients.tasks, signal),
+  ]);
   await events.stop(2000);
 }
 
@@ -121,7 +128,7 @@ function dependencies(
       events: resourceClient(transport, CORE_EVENTS),
     },
     progress: book,
-    now: () => systemClock.now(),
+    now: () => transport.now(),
     mayStart: isFresh,
     settings: { identity: randomUUID(), defaults: settings, policy },
     events,
@@ -129,20 +136,23 @@ function dependencies(
   };
 }
 
-async function polling({ options, queue, informers, book }: Wired, signal: AbortSignal): Promise<void> {
+async function polling(
+  { options, queue, informers, book }: Wired,
+  isFresh: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
   const { progressIntervalMs: intervalMs, log } = options;
   if (intervalMs === undefined) return;
   const changed = (uid: string): void => {
     for (const task of informers.tasks.flatMap((tasks) => tasks.byIndex('uid', uid))) queue.add(keyOf(task));
   };
   const pods = () => informers.pods.flatMap((informer) => [...informer.values()]);
-  await pollProgress({ pods, book, changed, intervalMs, clock: systemClock, log }, signal);
+  await pollProgress({ pods, book, changed, intervalMs, isFresh, clock: systemClock, log }, signal);
 }
 
 function expiring({ options }: Wired, tasks: ExpiryDeps['tasks'], signal: AbortSignal): Promise<void> {
+  const { transport, log } = options;
   const namespaces = options.namespaces.length > 0 ? options.namespaces : [undefined];
-  return expireTasks(
-    { tasks, namespaces, intervalMs: options.expiryMs, clock: systemClock, log: options.log },
-    signal,
-  );
+  const clock = { ...systemClock, now: () => transport.now() };
+  return expireTasks({ tasks, namespaces, intervalMs: options.expiryMs, clock, log }, signal);
 }

@@ -14,6 +14,8 @@ export interface PollerDeps {
   /** Called with the task's UID when its progress changed. */
   readonly changed: (taskUid: string) => void;
   readonly intervalMs: number;
+  /** Asked before each question: nobody but the leader calls pods. */
+  readonly isFresh: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** Port of observe; another one in tests. */
@@ -46,15 +48,21 @@ export async function pollProgress(deps: PollerDeps, signal: AbortSignal): Promi
 async function round(deps: PollerDeps, agent: Agent, signal: AbortSignal): Promise<void> {
   const waiting = [...deps.pods()].filter((pod) => pod.ip && stateOf(pod, CONTAINER.model)?.running);
   const next = async (): Promise<void> => {
-    for (let pod = waiting.pop(); pod && !signal.aborted; pod = waiting.pop()) await ask(deps, agent, pod);
+    for (let pod = waiting.pop(); pod && !signal.aborted; pod = waiting.pop())
+      if (deps.isFresh()) await ask(deps, { agent, signal }, pod);
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, next));
 }
 
-async function ask(deps: PollerDeps, agent: Agent, pod: PodView): Promise<void> {
+interface Line {
+  readonly agent: Agent;
+  readonly signal: AbortSignal;
+}
+
+async function ask(deps: PollerDeps, line: Line, pod: PodView): Promise<void> {
   try {
     const host = pod.ip?.includes(':') ? `[${pod.ip}]` : pod.ip;
-    const report = await read(agent, `http://${host}:${deps.port ?? OBSERVE_PORT}/progress`);
+    const report = await read(line, `http://${host}:${deps.port ?? OBSERVE_PORT}/progress`);
     // The address may belong to another pod by now; the answer says whose progress it is.
     if (report.podUID !== pod.metadata.uid || report.taskUID !== pod.taskUid) return;
     if (deps.book.note(report)) deps.changed(report.taskUID);
@@ -63,10 +71,10 @@ async function ask(deps: PollerDeps, agent: Agent, pod: PodView): Promise<void> 
   }
 }
 
-async function read(agent: Agent, url: string): Promise<ProgressReport> {
+async function read({ agent, signal }: Line, url: string): Promise<ProgressReport> {
   const { statusCode, body } = await request(url, {
     dispatcher: agent,
-    signal: AbortSignal.timeout(ANSWER_MS),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
   });
   const chunks: Buffer[] = [];
   let bytes = 0;
