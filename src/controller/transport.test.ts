@@ -14,6 +14,7 @@ import type { Credentials } from './kube-config.ts';
 import { createMetrics } from './metrics.ts';
 import type { Fault } from './testing/fake-api.ts';
 import { FakeApi } from './testing/fake-api.ts';
+import { createManualClock } from './testing/manual-clock.ts';
 import type { Method, RequestOptions, Transport } from './transport.ts';
 import { createTransport } from './transport.ts';
 
@@ -139,6 +140,43 @@ describe('transport', () => {
     await assert.rejects(quick.request(call('GET')), ApiError);
     assert.equal(api.requests.length, 5);
     await quick.close();
+  });
+
+  describe('when one caller is told to come back later', () => {
+    const clock = createManualClock();
+    const busy = async (seconds: number): Promise<void> => {
+      await transport.close();
+      transport = createTransport(api.connection(), { random: () => 1, clock });
+      api.fail(reply(429, seconds));
+      await assert.rejects(transport.request(call('POST', { timeoutMs: 1000 })), ApiError);
+    };
+
+    it('every call waits as long, except those for the lease', async () => {
+      await busy(2);
+      await transport.request(call('GET', { pool: 'lease', timeoutMs: 1000 }));
+      const read = transport.request(call('GET'));
+      await clock.advance(1999);
+      assert.equal(api.requests.length, 2);
+      await clock.advance(1);
+      await read;
+      assert.equal(api.requests.length, 3);
+    });
+
+    it('a call that has less time says that it was never sent', async () => {
+      await busy(2);
+      await assert.rejects(transport.request(call('PUT', { timeoutMs: 1000 })), (error) => {
+        assert.ok(error instanceof UnreachableError);
+        assert.match(error.message, /was not sent: the API server wants a pause of 2 s/);
+        return true;
+      });
+      assert.equal(api.requests.length, 1);
+    });
+
+    it('a pause of days is cut to a minute', async () => {
+      await busy(200_000);
+      await clock.advance(60_000);
+      await transport.request(call('GET'));
+    });
   });
 
   it('tells a write that never left from one that may have happened', async () => {

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { backoffMs } from '../lib/backoff.ts';
-import { ApiError, BodyTooLargeError } from './api-error.ts';
+import { ApiError, BodyTooLargeError, isTooMany, UnreachableError } from './api-error.ts';
 import type { Clock } from './clock.ts';
 import { delay, reasonOf, systemClock } from './clock.ts';
 import type { ClusterConnection, Credentials } from './kube-config.ts';
@@ -50,6 +50,9 @@ export interface StreamOptions {
  * Reads are retried on lost connections, 429, 500, 502, 503 and 504. Writes are retried only when the server surely
  * did nothing: no connection, 401 once with a fresh token, 429, and 503 that carries Retry-After. Any other lost write
  * throws UnknownOutcomeError, so that the caller reads again before acting.
+ *
+ * A 429 with Retry-After holds back every call until then, whoever it was told: the server is busy, not the caller.
+ * Calls of the lease pool are neither held back nor heeded; a deadline that ends earlier throws UnreachableError.
  */
 export interface Transport {
   /** The parsed answer; undefined for an empty one. Throws ApiError, UnknownOutcomeError, UnreachableError or the signal's reason. */
@@ -87,6 +90,8 @@ const ERROR_BODY_BYTES = 65_536;
 const RETRY = { baseMs: 100, maxMs: 5_000 };
 /** A clock that is off by more deserves a word to whoever runs the machine. */
 const SKEW_MS = 30_000;
+/** Longest pause of all calls: one wrong Retry-After must not silence the process for hours. */
+const MAX_PAUSE_MS = 60_000;
 
 /** Opens connection pools to one cluster; close them with `close()`. */
 export function createTransport(connection: ClusterConnection, options: TransportOptions = {}): Transport {
@@ -123,6 +128,7 @@ class UndiciTransport implements Transport {
   readonly #serverClock: ServerClock;
   #lastContactMs = 0;
   #toldSkew = false;
+  #pausedUntilMs = 0;
   #closed = false;
 
   constructor(
@@ -220,11 +226,13 @@ class UndiciTransport implements Transport {
   async #withRetries<T>(prepared: Prepared, deadline: number, signal: AbortSignal | undefined): Promise<T> {
     const tries = prepared.pool === 'lease' ? 1 : this.#options.maxTries;
     for (let attempt = 0; ; attempt++) {
+      await this.#pauseOver(prepared, deadline);
       prepared.guard?.();
       try {
         return await this.#once<T>(prepared);
       } catch (cause) {
         const error = failureOf(cause, prepared.method, prepared.path, signal);
+        this.#heed(prepared, error);
         const waitMs = Math.max(backoffMs(attempt, RETRY, this.#random), retryAfterOf(error));
         const isLast = attempt + 1 >= tries || this.#clock.monotonicMs() + waitMs >= deadline;
         if (isLast || !mayRetry(prepared.method, error)) throw error;
@@ -234,6 +242,24 @@ class UndiciTransport implements Transport {
         });
       }
     }
+  }
+
+  #heed({ pool }: Prepared, error: Error): void {
+    if (pool === 'lease' || !isTooMany(error)) return;
+    const untilMs = this.#clock.monotonicMs() + Math.min(retryAfterOf(error), MAX_PAUSE_MS);
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, untilMs);
+  }
+
+  async #pauseOver({ method, path, pool, signal }: Prepared, deadline: number): Promise<void> {
+    const waitMs = this.#pausedUntilMs - this.#clock.monotonicMs();
+    if (pool === 'lease' || waitMs <= 0) return;
+    if (this.#pausedUntilMs >= deadline) {
+      const seconds = Math.ceil(waitMs / 1000);
+      throw new UnreachableError(
+        `${method} ${path} was not sent: the API server wants a pause of ${seconds} s`,
+      );
+    }
+    await delay(this.#clock, waitMs, signal);
   }
 
   async #once<T>(prepared: Prepared): Promise<T> {
