@@ -84,7 +84,19 @@ export const isForbidden = (error: unknown): error is ApiError => isApiError(err
 export const isUnauthorized = (error: unknown): error is ApiError => isApiError(error, 401);
 
 /** Refused by schema, CEL or validation: the same request can never succeed. */
-export const isInvalid = (error: unknown): error is ApiError => isApiError(error, 422);
+export const isInvalid = (error: unknown): error is ApiError =>
+  isApiError(error, 422) && !isAdmissionDenied(error);
+
+/** A policy or a webhook of the cluster refused the object, with whatever 4xx it likes; tomorrow it may not. */
+export const isAdmissionDenied = (error: unknown): boolean =>
+  error instanceof ApiError && error.code >= 400 && error.code < 500 && DENIAL.test(error.message);
+
+const DENIAL =
+  /(admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request)/;
+
+/** A webhook that must be asked did not answer. The server asks before it stores: nothing was done. */
+export const isAdmissionFailed = (error: unknown): boolean =>
+  error instanceof ApiError && error.code >= 500 && error.message.includes('failed calling webhook');
 
 export const isTooMany = (error: unknown): error is ApiError => isApiError(error, 429);
 
@@ -99,6 +111,6 @@ export const isQuotaExceeded = (error: unknown): error is ApiError =>
 /** True when a write may have happened although it did not succeed: no answer, or a 5xx that does not say. */
 export function isUnknownOutcome(error: unknown): boolean {
   if (error instanceof UnknownOutcomeError) return true;
-  if (!(error instanceof ApiError) || error.method === 'GET') return false;
+  if (!(error instanceof ApiError) || error.method === 'GET' || isAdmissionFailed(error)) return false;
   return error.code >= 500 && !(error.code === 503 && error.retryAfterMs !== undefined);
 }

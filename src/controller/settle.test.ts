@@ -10,6 +10,8 @@ const api = (
   more: { message?: string; retryAfterMs?: number; method?: string } = {},
 ) => new ApiError({ method: 'PUT', path: '/x', code, reason, ...more });
 
+const DENIED = `jobs.batch "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not today`;
+
 describe('settle()', () => {
   const cases: Record<string, { error: unknown; next: string; reason: string | undefined }> = {
     'waits as told, with the reason': {
@@ -42,6 +44,21 @@ describe('settle()', () => {
       error: api(500, '', { method: 'GET' }),
       next: 'backoff',
       reason: 'ReconcileFailed',
+    },
+    'says that a policy refuses, which is no invalid object although it is 422': {
+      error: api(422, 'Invalid', { message: DENIED }),
+      next: 'backoff',
+      reason: 'AdmissionDenied',
+    },
+    'says that a webhook refuses, which is no missing right although it is 403': {
+      error: api(403, 'Forbidden', { message: 'admission webhook "x.y" denied the request: not today' }),
+      next: 'backoff',
+      reason: 'AdmissionDenied',
+    },
+    'says that a webhook does not answer: that 500 means that nothing was done': {
+      error: api(500, 'InternalError', { message: 'failed calling webhook "x.y": deadline exceeded' }),
+      next: 'backoff',
+      reason: 'AdmissionFailed',
     },
     'is silent when the API server is away': {
       error: new UnreachableError('away'),

@@ -1,5 +1,7 @@
 import {
   ApiError,
+  isAdmissionDenied,
+  isAdmissionFailed,
   isConflict,
   isForbidden,
   isInvalid,
@@ -81,6 +83,8 @@ function isPassing(error: unknown): boolean {
 function reasonFor(error: unknown): string {
   if (isQuotaExceeded(error)) return 'QuotaExceeded';
   if (isNamespaceTerminating(error)) return 'NamespaceTerminating';
+  if (isAdmissionDenied(error)) return 'AdmissionDenied';
+  if (isAdmissionFailed(error)) return 'AdmissionFailed';
   if (isForbidden(error)) return 'Forbidden';
   return isInvalid(error) ? 'InvalidObject' : 'ReconcileFailed';
 }
