@@ -44,6 +44,15 @@ const table: Record<string, Row> = {
     says: 'QuotaExceeded',
     message: /exceeded quota/,
   },
+  'the same refusal of a pod that has another name at each try': {
+    given: {
+      createProblem:
+        '(combined from similar events): Error creating: pods "x-7q2" is forbidden: exceeded quota: q',
+    },
+    is: 'waiting',
+    says: 'QuotaExceeded',
+    message: /^The pod cannot be created: it is forbidden: exceeded quota: q$/,
+  },
   'a pod refused by admission': {
     given: { createProblem: 'violates PodSecurity' },
     is: 'waiting',

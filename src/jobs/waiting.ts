@@ -32,9 +32,17 @@ export function waitingForPod(job: JobView, createProblem: string | undefined): 
   if (createProblem === undefined) return waiting('Starting', STARTING);
   const quota = createProblem.includes('exceeded quota');
   return {
-    ...waiting(quota ? 'QuotaExceeded' : 'PodRefused', `The pod cannot be created: ${createProblem}`),
+    ...waiting(quota ? 'QuotaExceeded' : 'PodRefused', `The pod cannot be created: ${steady(createProblem)}`),
     stuck: quota ? 'QuotaExceeded' : 'ConfigError',
   };
+}
+
+/** Without what changes from one try of the Job controller to the next: each change would be another status to write. */
+function steady(createProblem: string): string {
+  return createProblem
+    .replace('(combined from similar events): ', '')
+    .replace('Error creating: ', '')
+    .replace(/\bpods "[^"]*"/, 'it');
 }
 
 /** Reads a pod whose model does not run yet. */
