@@ -84,6 +84,12 @@ describe('desiredJob()', () => {
       }
     });
   }
+
+  it('leaves every pod a grace, for without one its deletion would not wait for its containers', () => {
+    const run = { per: 'Dataset' as const, command: ['vad'], terminationGracePeriodSeconds: 0 };
+    const { template } = desiredJob(input({ model: aModel({ run }) }), DEFAULTS).spec ?? {};
+    assert.equal(template?.spec?.terminationGracePeriodSeconds, 1);
+  });
 });
 
 describe('jobName()', () => {

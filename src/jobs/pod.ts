@@ -49,7 +49,8 @@ export function podTemplate(input: AttemptInput, defaults: JobDefaults): IPodTem
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       activeDeadlineSeconds: model.spec.failure.runDeadlineSeconds + DEADLINE_SLACK_SECONDS,
-      terminationGracePeriodSeconds: model.spec.run.terminationGracePeriodSeconds,
+      // With 0 every deletion would remove the pod while its containers still run, and nobody could wait for them.
+      terminationGracePeriodSeconds: Math.max(1, model.spec.run.terminationGracePeriodSeconds),
       securityContext: {
         runAsNonRoot: true,
         runAsUser: defaults.runAsUser,
