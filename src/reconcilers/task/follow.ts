@@ -55,12 +55,20 @@ function overdue(seen: Observed, outcome: Is<'waiting'>): Failed {
   return { category, message };
 }
 
-/** A queue's own time, before the start or in a suspension later on, and the agent's work do not count as waiting. */
+/**
+ * A queue's own time, before the start or in a suspension later on, and the agent's work do not count as waiting. Nor
+ * does a pod whose node runs its containers once more: that attempt has started, and the run deadline bounds it.
+ */
 function pendingLeftMs(seen: Observed, job: JobView, { reason, since }: Is<'waiting'>): number {
-  const claimedAt = seen.task.status?.attempt?.claimedAt;
-  if (!claimedAt || reason === QUEUED) return Number.POSITIVE_INFINITY;
+  const { claimedAt, startedAt } = seen.task.status?.attempt ?? {};
+  if (!claimedAt || reason === QUEUED || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
   const times = [claimedAt, job.startedAt, since].flatMap((time) => (time ? [Date.parse(time)] : []));
   return Math.max(...times) + pendingDeadline(seen) * 1000 - seen.now.getTime(); // the latest: clocks of nodes may lag
+}
+
+/** Whether the model ran since the queue last let the Job go. */
+function hasStarted(job: JobView, startedAt: string | undefined): boolean {
+  return startedAt !== undefined && (!job.startedAt || Date.parse(job.startedAt) <= Date.parse(startedAt));
 }
 
 /** How often a running task is looked at without any event; progress arrives by its own poller. */

@@ -144,6 +144,23 @@ export const followRows: Rows = {
     reason: 'Stopping',
     message: /resources\.memory/,
   },
+  'lets a pod whose containers run once more take longer than the pending deadline': {
+    given: seen({
+      task: withStatus({
+        ...running,
+        attempt: {
+          ...attemptOf(running),
+          claimedAt: '2026-02-01T00:00:00Z',
+          startedAt: '2026-02-01T00:01:00Z',
+        },
+      }),
+      jobs: [aJob()],
+      pods: [aPod({ prepare: { waiting: { reason: 'PodInitializing' } } })],
+    }),
+    does: [],
+    phase: 'Running',
+    reason: 'Starting',
+  },
   'trusts its own clock more than that of a node that lags': {
     given: seen({
       task: withStatus(claimed()),
