@@ -52,6 +52,7 @@ const object = z.looseObject({ metadata, status: z.unknown().optional() });
 
 const auditEvent = z.looseObject({
   stage: z.string(),
+  requestURI: z.string().default(''),
   verb: z.string(),
   userAgent: z.string().default(''),
   objectRef: z
@@ -110,7 +111,8 @@ async function readEvents(namespace: string, from: number): Promise<AuditEvent[]
     for await (const line of file.readLines({ start: from })) {
       if (!line.includes(namespace)) continue;
       const event = auditEvent.parse(JSON.parse(line));
-      if (event.objectRef?.namespace === namespace) events.push(event);
+      if (event.objectRef?.namespace === namespace && !event.requestURI.includes('dryRun='))
+        events.push(event);
     }
   } finally {
     await file.close().catch(() => undefined);
