@@ -123,6 +123,26 @@ describe('D4 nobody knows what became of a write', () => {
     );
   }
 
+  row(
+    'D4/500-for-long',
+    'no Job can be created for a while: said after the second time, and then tried seldom',
+    () =>
+      inWorld('unsure', async (world) => {
+        const creation = isWrite('late', 'create jobs');
+        const fault = { do: 'reply', status: 500, reason: 'InternalError' } as const;
+        const broken = world.proxy.inject({ matches: creation, fault, times: Number.POSITIVE_INFINITY });
+        await world.operator({ lease: 'usual' });
+        await world.submit('late');
+        const status = await world.until('late', 'its reason', ({ reason }) => reason === 'ReconcileFailed');
+        assert.equal(status.phase, 'Pending');
+        assert.match(status.message ?? '', /The Job cannot be created: .*answered 500 InternalError/);
+        broken.remove();
+        await world.sound({ late: 'Succeeded' });
+        assert.equal(world.proxy.log.filter(creation).length, 3);
+        assertReadBeforeAgain(world);
+      }),
+  );
+
   /** Which life shows which write. */
   const LIFE_OF: Readonly<Record<string, LifeName>> = {
     'delete jobs': 'cancelled',

@@ -69,7 +69,7 @@ export function isWrite(task: string, kind: string | RegExp): (request: Seen) =>
 /** The task that a status write or the creation of a Job is about. */
 export function taskOf(request: Seen): string | undefined {
   const status = /\/analysistasks\/([^/]+)\/status/.exec(request.path)?.[1];
-  if (status !== undefined || request.method !== 'POST' || !/\/jobs$/.test(request.path)) return status;
+  if (status !== undefined || request.method !== 'POST' || !request.path.endsWith('/jobs')) return status;
   return metadataOf(request).annotations?.['analysis.elsi.dev/task'];
 }
 
