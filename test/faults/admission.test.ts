@@ -10,6 +10,7 @@ import {
   create,
   isWrite,
   jobsPath,
+  outlives,
   patch,
   remove,
   takesEffect,
@@ -156,6 +157,7 @@ describe('D6 the quota of the namespace is used up', () => {
       await world.running('first');
       await world.submit('second');
       await waitsFor(world, 'second', 'QuotaExceeded', /exceeded quota: quota/);
+      await outlives(world, 3);
       await limit(world, KEY, '2');
       await world.sound({ first: 'Succeeded', second: 'Succeeded' });
       assert.ok(creations(world, 'second') <= 3, writesAbout(world, 'second').join('\n'));
@@ -264,6 +266,7 @@ describe('D7 admission has its own mind', () => {
           await waitsFor(world, 'banned', 'AdmissionDenied', /no banned today/);
           await waitsFor(world, 'podless', 'PodRefused', /no podless today/);
           assert.equal((await world.ended('welcome')).phase, 'Succeeded');
+          await outlives(world, 3);
         });
         await world.sound(Object.fromEntries([...refused, 'welcome'].map((task) => [task, 'Succeeded'])));
         for (const task of refused)
@@ -323,6 +326,7 @@ describe('D7 admission has its own mind', () => {
             (await controlPlane().api.call('GET', `${jobsPath(world)}/${name}`)).body,
           );
           assert.match(job, /"mutated":"yes"/);
+          assert.doesNotMatch(writesAbout(world, 'changed').join(), /NameConflict/);
         });
       }),
   );
@@ -355,6 +359,7 @@ describe('D7 admission has its own mind', () => {
             await takesEffect('the webhook', async () => (await dryRun(world, 'late')).status === 500);
             await world.submit('late');
             await waitsFor(world, 'late', 'AdmissionFailed', /failed calling webhook/);
+            await outlives(world, 3);
             const soFar = creations(world, 'late');
             webhook.allow();
             await world.sound({ late: 'Succeeded' });

@@ -153,6 +153,11 @@ describe('D1 somebody changes the task just before the operator writes its statu
         assert.notEqual(uid, old);
         const own = history.taskWrites.filter((write) => write.uid === uid);
         assert.equal(own[0]?.status.attempt?.jobUID, undefined, 'the new task begins at its own beginning');
+        const ours = new Set(history.jobs.filter(({ owner }) => owner === uid).map(({ name }) => name));
+        for (const { status } of own)
+          assert.ok(ours.has(status.attempt?.jobName ?? ''), 'and names only its own Job');
+        const olds = history.jobs.filter(({ owner }) => owner === old);
+        assert.equal(olds.length, moment === 'claim' ? 0 : 1, 'what was not claimed is not created');
         const refused = world.proxy.log.filter((entry) => isStatus(entry) && entry.body.includes(old)).at(-1);
         assert.ok(
           refused && [404, 409].includes(refused.status),
@@ -187,6 +192,7 @@ describe("D2 the Job's name is taken", () => {
         await world.submit('own');
         const history = await world.sound({ own: 'Succeeded' });
         assert.deepEqual(answersTo(world, 'own'), [409]);
+        assert.doesNotMatch(writesAbout(world, 'own').join(), /NameConflict/);
         assert.equal(history.jobs.length, 1);
         assert.equal((await world.lab.get('own')).status?.attempt?.number, 1);
       }),

@@ -3,7 +3,7 @@ import { controlPlane, expectOk } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { kindOfWrite } from './workload.ts';
 import type { Seen } from './rules.ts';
-import type { World } from './world.ts';
+import { RECOVERY_MS, type World } from './world.ts';
 
 /** Objects that a row gives to the API server, or takes away, while the operator works. */
 
@@ -77,6 +77,18 @@ export function taskOf(request: Seen): string | undefined {
 export function writesAbout({ proxy }: World, task: string): string[] {
   return proxy.log.flatMap((request) =>
     taskOf(request) === task ? [`${kindOfWrite(request) ?? request.method}: ${request.status}`] : [],
+  );
+}
+
+/** Waits until the operator has renewed its lease so often: it is alive, and had the time to do what it should not. */
+export async function outlives({ proxy }: World, renewals: number): Promise<void> {
+  const count = () =>
+    proxy.log.filter(({ method, path }) => method === 'PUT' && path.includes('/leases/')).length;
+  const from = count();
+  await eventually(
+    `${renewals} renewals of the lease`,
+    () => (count() >= from + renewals ? true : undefined),
+    RECOVERY_MS,
   );
 }
 
