@@ -58,6 +58,8 @@ describe('D1 somebody changes the task just before the operator writes its statu
         for (const task of Object.keys(REFERENCE)) {
           assert.ok((edited.get(task) ?? 0) > 0, `${task} was edited`);
           assert.equal(await labelsOf(world, task), edited.get(task), `${task} keeps every edit`);
+          const refused = writesAbout(world, task).filter((write) => write.endsWith(': 409'));
+          assert.ok(refused.length >= (edited.get(task) ?? 0), `${task}: every edit refused a write`);
           assertFewTries(world, task);
         }
       }),
