@@ -154,7 +154,7 @@ describe('D6 the quota of the namespace is used up', () => {
       await limit(world, KEY, '1');
       await world.operator({ lease: 'usual' });
       await world.submit('first');
-      await world.running('first');
+      await world.until('first', 'its Job', ({ attempt }) => attempt?.jobUID !== undefined);
       await world.submit('second');
       await waitsFor(world, 'second', 'QuotaExceeded', /exceeded quota: quota/);
       await outlives(world, 3);
