@@ -205,6 +205,12 @@ export function holds(conditions: readonly JobCondition[], type: string): boolea
   return conditions.some((c) => c.type === type && c.status === 'True');
 }
 
+/** Milliseconds since a deleted pod's grace ended (negative before that); undefined for a pod that ended or that nobody deleted. */
+export function overdueMs(pod: PodView, now: Date): number | undefined {
+  const { deletionTimestamp } = pod.metadata; // the API server adds the grace to it
+  return deletionTimestamp && isAlive(pod) ? now.getTime() - Date.parse(deletionTimestamp) : undefined;
+}
+
 /** Whether the pod may still be running containers somewhere. */
 export function isAlive(pod: PodView): boolean {
   return pod.phase !== 'Succeeded' && pod.phase !== 'Failed';

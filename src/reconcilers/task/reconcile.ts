@@ -15,7 +15,7 @@ import type { Observed } from './observed.ts';
 import { parseTask } from '../../api/seen.ts';
 import { planTask } from './plan.ts';
 import { reported } from './status.ts';
-import type { TaskPlan } from './task-plan.ts';
+import type { Removal, TaskPlan } from './task-plan.ts';
 import type { WrittenVersions } from './written.ts';
 
 export interface TaskReconcilerDeps extends ObserveDeps {
@@ -92,10 +92,12 @@ async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSign
     deps.written.note(now);
     deps.progress.written(uid);
   }
-  const removal = (object: { name: string; uid: string }): Action<KubeObject> => ({
+  const removal = ({ name, uid: only, force }: Removal): Action<KubeObject> => ({
     do: 'delete',
     namespace,
-    ...object,
+    name,
+    uid: only,
+    ...(force ? { gracePeriodSeconds: 0 } : {}),
   });
   await deps.jobs.execute(plan.removeJobs.map(removal), { signal });
   await deps.pods.execute(plan.removePods.map(removal), { signal });

@@ -148,7 +148,13 @@ export class Simulator {
       identity: `operator-${who}`,
       mayStart: true,
       defaults: DEFAULTS,
-      policy: { allowTags: true, pendingDeadlineSeconds: 86400, maxDisruptions: 3, callbackEndpoints: [] },
+      policy: {
+        allowTags: true,
+        pendingDeadlineSeconds: 86400,
+        maxDisruptions: 3,
+        nodeLost: { afterSeconds: 60 },
+        callbackEndpoints: [],
+      },
       now: new Date(this.#now),
     };
   }
