@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { controlPlane, expectOk } from '../../support/control-plane.ts';
+import { expectOk } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
-import type { Behaviour, Pod } from './node.ts';
+import { evict } from './disruptions.ts';
+import type { Behaviour } from './node.ts';
 import type { Logged } from './rules.ts';
 import { type Expected, RECOVERY_MS, type World } from './world.ts';
 
@@ -108,14 +109,6 @@ async function pauseAndResume(world: World, task: string): Promise<void> {
 async function podOf({ lab }: World, task: string): Promise<true | undefined> {
   const jobs = new Set((await lab.jobs(task)).map(({ metadata }) => metadata.uid));
   return (await lab.pods()).some(({ ownerUid }) => jobs.has(ownerUid ?? '')) ? true : undefined;
-}
-
-/** As `kubectl drain` does: the API server marks the pod as disrupted and deletes it gracefully. */
-async function evict({ metadata }: Pod): Promise<void> {
-  const { name, namespace } = metadata;
-  const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
-  const path = `/api/v1/namespaces/${namespace}/pods/${name}/eviction`;
-  await controlPlane().api.call('POST', path, { body });
 }
 
 const READS = new Set(['GET', 'HEAD']);

@@ -8,7 +8,7 @@ import { eventually } from '../../support/eventually.ts';
 import { type Lab, openLab } from '../../support/lab.ts';
 import { type Operator, startOperator } from '../../support/operator.ts';
 import { auditPosition, type History, readHistory } from './history.ts';
-import { type PlayedNode, startNode } from './node.ts';
+import { type ModelRun, type NodeOptions, type PlayedNode, startNode } from './node.ts';
 import { violationsOf } from './oracles.ts';
 import { type Proxy, startProxy } from './proxy.ts';
 import { DATASET, makeStore, publications } from './volume.ts';
@@ -34,6 +34,8 @@ export interface World {
   readonly proxy: Proxy;
   /** Two attempts, no backoff. */
   readonly model: string;
+  /** Another node of this namespace with the same volume; its prefix must be new. */
+  addNode(options: NodeOptions): Promise<PlayedNode>;
   /** Starts an operator behind the proxy. `forced` leads without asking the lease. */
   operator(options?: OperatorChoice): Promise<Operator>;
   submit(name: string, spec?: object): Promise<void>;
@@ -77,6 +79,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
     ...model,
   });
   const operators: Operator[] = [];
+  const nodes = [node];
   const until: World['until'] = (task, what, wanted) =>
     eventually(
       `${task}: ${what}`,
@@ -92,6 +95,11 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
     proxy,
     model: name,
     until,
+    async addNode(options) {
+      const added = await startNode(lab.namespace, store, options);
+      nodes.push(added);
+      return added;
+    },
     async operator({ forced = false, lease = 'short', proxy: own = proxy, config = {} } = {}) {
       const usual = lease === 'usual' ? { leaderElection: { namespace: lab.namespace } } : {};
       const election = forced ? { leaderElection: { enabled: false } } : usual;
@@ -111,7 +119,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
       await Promise.all(Object.entries(expected).map(([task, how]) => endsAs(world, task, how)));
       const history = await world.history();
       const violations = [
-        ...violationsOf(history, node.ledger),
+        ...violationsOf(history, ledgerOf(nodes)),
         ...(await onTheVolume(world, expected)),
         ...(await leftOvers(world, expected)),
         ...operators.flatMap(crashes),
@@ -125,7 +133,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
     async close() {
       proxy.thaw();
       await Promise.all(operators.map((operator) => operator.stop('SIGKILL')));
-      await node.stop();
+      await Promise.all(nodes.map((each) => each.stop()));
       await proxy.close();
       await rm(store, { recursive: true, force: true });
     },
@@ -146,6 +154,10 @@ export async function inWorld(
     await world.close();
   }
 }
+
+/** Every model container that ran anywhere, in the order of their starts. */
+const ledgerOf = (nodes: readonly PlayedNode[]): ModelRun[] =>
+  nodes.flatMap(({ ledger }) => ledger).toSorted((a, b) => a.startedMs - b.startedMs);
 
 async function endsAs(world: World, task: string, how: Expected): Promise<void> {
   if (how === 'gone') {
