@@ -48,7 +48,7 @@ const metadata = z.looseObject({
     .array(z.looseObject({ uid: z.string(), controller: z.boolean().optional() }))
     .default([]),
 });
-const object = z.looseObject({ metadata, status: z.unknown().optional() });
+const object = z.looseObject({ kind: z.string(), metadata, status: z.unknown().optional() });
 
 const auditEvent = z.looseObject({
   stage: z.string(),
@@ -126,7 +126,8 @@ const isTask = ({ objectRef }: AuditEvent): boolean => objectRef?.resource === '
 function taskWriteOf(event: AuditEvent): TaskWrite[] {
   if (codeOf(event) !== 200 || !['update', 'patch'].includes(event.verb)) return [];
   const { data } = object.safeParse(event.responseObject);
-  if (!data) return [];
+  // The garbage collector writes metadata only and gets back nothing else.
+  if (data?.kind !== 'AnalysisTask') return [];
   const { uid, name, resourceVersion } = data.metadata;
   return [{ uid, name, version: Number(resourceVersion), status: taskStatus.parse(data.status ?? {}) }];
 }

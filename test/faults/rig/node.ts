@@ -10,7 +10,7 @@ import { ANNOTATION, LABEL } from '../../../src/api/keys.ts';
 import { MODEL_LOOP } from '../../../src/api/loop.ts';
 import { agentRequest, STAGING } from '../../../src/api/request.ts';
 import { controlPlane, expectOk } from '../../support/control-plane.ts';
-import { failedStatus, modelRuns, podEnds, restarting, running } from './pod-status.ts';
+import { failedStatus, modelRuns, neverRan, podEnds, restarting, running } from './pod-status.ts';
 
 /**
  * A node without kubelet, played by this process. Real are: binding, graceful deletion, the volume (a directory), the
@@ -69,6 +69,8 @@ export interface Behaviour {
   readonly onRestart?: (pod: Pod) => Promise<void>;
   /** Called when the model container has started. */
   readonly onModel?: (pod: Pod) => void | Promise<void>;
+  /** Awaited after publish has renamed and before anybody can see that it ended. */
+  readonly onPublished?: (pod: Pod) => Promise<void>;
 }
 
 const POLL_MS = 100;
@@ -171,15 +173,23 @@ async function register({ name, scheduled }: Node, gpus: number): Promise<void> 
 
 async function watchOver(node: Node): Promise<void> {
   const { signal } = node.stopping;
-  const path = `/api/v1/namespaces/${node.namespace}/pods?labelSelector=${LABEL.taskUid}`;
+  const path = `/api/v1/namespaces/${node.namespace}/pods`;
   while (!signal.aborted) {
     const answer = await controlPlane()
       .api.call('GET', path)
       .catch(() => undefined);
-    if (answer?.status === 200 && !node.isCutOff)
-      for (const pod of podList.parse(answer.body).items) attend(node, pod);
+    if (answer?.status === 200 && !node.isCutOff) {
+      const pods = podList.parse(answer.body).items;
+      for (const pod of pods) if (isAttended(node, pod)) attend(node, pod);
+      abandon(node, new Set(pods.map(({ metadata }) => metadata.uid)));
+    }
     await pause(POLL_MS, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/** Pods that were ours when they appeared; labels and annotations may be edited later on. */
+function isAttended({ lives }: Node, { metadata }: Pod): boolean {
+  return lives.has(metadata.uid) || metadata.annotations[ANNOTATION.request] !== undefined;
 }
 
 function attend(node: Node, pod: Pod): void {
@@ -196,6 +206,11 @@ function attend(node: Node, pod: Pod): void {
     if (process.env['FAULTS_VERBOSE']) console.error(`pod ${pod.metadata.name}:`, error);
   });
   node.lives.set(uid, { ending, done });
+}
+
+/** A pod that vanished, by force, is stopped as kubelet stops it. */
+function abandon({ lives }: Node, known: ReadonlySet<string>): void {
+  for (const [uid, { ending }] of lives) if (!known.has(uid)) ending.abort();
 }
 
 async function live(node: Node, pod: Pod, ending: AbortSignal): Promise<void> {
@@ -241,6 +256,7 @@ async function work(what: Work, behaviour: Behaviour, ending: AbortSignal): Prom
   if (behaviour.model === 'fails') return end(node, pod, behaviour.ends ?? failedStatus(3));
   const published = await step(node, pod, 'publish');
   run.published = published.code;
+  await behaviour.onPublished?.(pod);
   return end(node, pod, podEnds('publish', published.code, published.message));
 }
 
@@ -370,10 +386,17 @@ async function end(node: Node, pod: Pod, status: object): Promise<void> {
   await setStatus(node, pod, status);
 }
 
-/** What kubelet does when the containers of a deleted pod have ended. */
+/** Between a pod's last status and its removal. */
+const REMOVAL_MS = 300;
+
+/** What kubelet does when the containers of a deleted pod have ended: it reports the end, then lets the pod go. */
 async function remove(node: Node, pod: Pod, stopMs: number): Promise<void> {
-  if (!isOver(pod)) await pause(stopMs);
+  if (!isOver(pod)) {
+    await pause(stopMs);
+    await end(node, pod, neverRan());
+  }
   await reachable(node);
+  await pause(REMOVAL_MS);
   const body = {
     apiVersion: 'v1',
     kind: 'DeleteOptions',

@@ -47,6 +47,9 @@ export const restarting = (preparedAt: Date): object => {
   return status('Pending', { prepare: prepared, observe: runs(), model: waits('PodInitializing') });
 };
 
+/** The pod was deleted before its model ran. */
+export const neverRan = (): object => status('Failed', {});
+
 /** The model's container ended by itself or was stopped. */
 export const failedStatus = (exitCode: number, ended: object = {}, more: More = {}): object =>
   status('Failed', { prepare: done(0), observe: done(0), model: done(exitCode, ended) }, more);

@@ -155,7 +155,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
     await pause(fault.ms);
   }
   await rule?.before?.(seen);
-  const upstream = await send(state, seen, request);
+  const upstream = await send(state, fault?.do === 'mutate' ? mutated(seen, fault.body) : seen, request);
   note(upstream.statusCode ?? 0);
   if (fault?.do === 'drop-response' || fault?.do === 'lie') {
     await bodyOf(upstream);
@@ -182,7 +182,12 @@ function noteOf({ log }: State, seen: Seen, response: ServerResponse): (status: 
   };
 }
 
-const reaches = (fault: Fault): boolean => ['drop-response', 'lie', 'pass', 'delay'].includes(fault.do);
+const reaches = (fault: Fault): boolean => ['drop-response', 'lie', 'pass', 'delay', 'mutate'].includes(fault.do);
+
+const mutated = (seen: Seen, change: (body: string) => string): Seen => ({
+  ...seen,
+  body: change(seen.body),
+});
 
 function answer(fault: Fault, response: ServerResponse): void {
   if (fault.do === 'reply' || fault.do === 'lie') {
@@ -204,7 +209,8 @@ function statusObject(what: { status: number; reason: string; message?: string; 
 }
 
 function send(state: State, seen: Seen, request: IncomingMessage): Promise<IncomingMessage> {
-  const { host: _host, authorization: _authorization, ...headers } = request.headers;
+  const { host: _host, authorization: _authorization, 'content-length': _length, ...given } = request.headers;
+  const headers = seen.body === '' ? given : { ...given, 'content-length': Buffer.byteLength(seen.body) };
   const stale = state.stale && seen.method === 'GET' && isCollection(seen.path) ? state.stale : undefined;
   const { server, agent, token } = stale ?? state.upstream;
   const url = new URL(seen.path, server);

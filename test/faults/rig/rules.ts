@@ -26,11 +26,13 @@ export type Logged = Seen & {
  * - hang: it never reaches the API server and is never answered.
  * - delay: it reaches the API server late.
  * - gone: a watch begins and says at once that its version is too old (410 in the stream).
+ * - mutate: the API server gets another body, as from an admission webhook.
  * - reply: the proxy answers itself, the API server never hears of it.
  */
 export type Fault =
   | { readonly do: 'drop-request' | 'drop-response' | 'pass' | 'hang' | 'gone' }
   | { readonly do: 'delay'; readonly ms: number }
+  | { readonly do: 'mutate'; readonly body: (body: string) => string }
   | {
       readonly do: 'reply' | 'lie';
       readonly status: number;

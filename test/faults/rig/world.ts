@@ -64,6 +64,13 @@ export interface OperatorChoice {
   readonly config?: Readonly<Record<string, unknown>>;
 }
 
+/** Copies its inputs; two attempts, no backoff. */
+export const COPY: Partial<ModelSpecInput> = {
+  run: { per: 'File', command: ['cp', '{input}', '{output}'] },
+  outputs: [{ path: 'raw/{rel}' }],
+  failure: { maxAttempts: 2, backoffSeconds: 0 },
+};
+
 export async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): Promise<World> {
   const lab = await openLab(prefix);
   const store = await makeStore();
@@ -72,12 +79,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
     startNode(lab.namespace, store),
     startProxy(controlPlane().kubeconfig),
   ]);
-  const name = await lab.model('copy', {
-    run: { per: 'File', command: ['cp', '{input}', '{output}'] },
-    outputs: [{ path: 'raw/{rel}' }],
-    failure: { maxAttempts: 2, backoffSeconds: 0 },
-    ...model,
-  });
+  const name = await lab.model('copy', { ...COPY, ...model });
   const operators: Operator[] = [];
   const nodes = [node];
   const until: World['until'] = (task, what, wanted) =>

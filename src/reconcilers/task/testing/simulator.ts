@@ -160,6 +160,7 @@ export class Simulator {
   }
 
   #reconcile(who: 0 | 1, dies: boolean): void {
+    this.#now += 1; // no two passes decide at the same moment, so no two claims are the same
     const copy = this.#copies[who];
     const plan = this.#decide(copy, who);
     if (plan.status !== copy.status && !this.#write(copy, plan.status)) return;
