@@ -61,7 +61,8 @@ function overdue(seen: Observed, outcome: Is<'waiting'>): Failed {
  */
 function pendingLeftMs(seen: Observed, job: JobView, { reason, since }: Is<'waiting'>): number {
   const { claimedAt, startedAt } = seen.task.status?.attempt ?? {};
-  if (!claimedAt || reason === QUEUED || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
+  const isHeld = reason === QUEUED || job.suspended; // let go, but its first pod may come before the Job's own news
+  if (!claimedAt || isHeld || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
   const times = [claimedAt, job.startedAt, since].flatMap((time) => (time ? [Date.parse(time)] : []));
   return Math.max(...times) + pendingDeadline(seen) * 1000 - seen.now.getTime(); // the latest: clocks of nodes may lag
 }
