@@ -197,32 +197,47 @@ describe('P3 tasks whose time is over', () => {
 
 const impatient = { failure: { ...COPY.failure, pendingDeadlineSeconds: 10 } };
 
-async function neverStarts(world: World, reason: string, status?: object): Promise<void> {
+interface Stuck {
+  /** What kubelet says of the pod. */
+  readonly status: object;
+  readonly waits: string;
+  readonly ends: string;
+}
+
+async function neverStarts(world: World, { status, waits, ends }: Stuck): Promise<void> {
   const hands = handsIn(world);
   world.node.script('t', () => ({ model: 'waits' }));
   await world.operator();
   await world.submit('t');
-  const pod = await hands.pod('t');
-  if (status) {
-    await eventually('the pod is bound', async () => ((await hands.pod('t')).node ? true : undefined));
-    await world.lab.setPod(pod, status);
-    await world.until('t', `Pending/${reason}`, (seen) => seen.reason === reason && seen.phase === 'Pending');
-  }
+  const bound = async () => ((await hands.pod('t')).containers.length > 0 ? true : undefined);
+  await eventually('the pod is on its node', bound, RECOVERY_MS);
+  await world.lab.setPod(await hands.pod('t'), status);
+  await world.until('t', `Pending/${waits}`, ({ reason, phase }) => reason === waits && phase === 'Pending');
   await world.sound({ t: 'Failed' });
   const end = (await world.lab.get('t')).status ?? {};
-  assert.equal(end.reason, reason);
+  assert.equal(end.reason, ends);
   assert.match(end.message ?? '', /waited 10 s, the pending deadline/);
   assert.equal(end.attempt?.number, 1, 'waiting helps as little the second time');
 }
 
+const SLOW: Stuck = {
+  status: waitsFor('ContainerCreating', ''),
+  waits: 'Starting',
+  ends: 'PendingDeadlineExceeded',
+};
+const MISCONFIGURED: Stuck = {
+  status: waitsFor('CreateContainerConfigError', 'secret "none" not found'),
+  waits: 'ConfigError',
+  ends: 'ConfigError',
+};
+
 describe('P4 the pod never starts its model', () => {
   row('P4/deadline', 'and says nothing: stopped at the pending deadline', () =>
-    inWorld('pending', (world) => neverStarts(world, 'PendingDeadlineExceeded'), impatient),
+    inWorld('pending', (world) => neverStarts(world, SLOW), impatient),
   );
-  const config = waitsFor('CreateContainerConfigError', 'secret "none" not found');
   row(
     'P4/config',
     'because of CreateContainerConfigError: told at once, stopped at the pending deadline',
-    () => inWorld('pending', (world) => neverStarts(world, 'ConfigError', config), impatient),
+    () => inWorld('pending', (world) => neverStarts(world, MISCONFIGURED), impatient),
   );
 });

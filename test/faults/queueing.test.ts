@@ -6,7 +6,7 @@ import { eventually } from '../support/eventually.ts';
 import { handsIn } from './rig/hands.ts';
 import { row } from './rig/row.ts';
 import type { Seen } from './rig/rules.ts';
-import { COPY, inWorld, RECOVERY_MS, type World } from './rig/world.ts';
+import { COPY, inWorld, type World } from './rig/world.ts';
 
 const someJob = z.looseObject({ spec: z.looseObject({}) });
 
@@ -61,8 +61,8 @@ async function queuedFirst(world: World): Promise<void> {
 
 async function preempted(world: World): Promise<void> {
   const hands = handsIn(world);
-  let pods = 0;
-  world.node.script('t', () => (++pods < 3 ? { model: 'hangs', stopMs: 1000 } : {}));
+  let hangs = true;
+  world.node.script('t', () => (hangs ? { model: 'hangs', stopMs: 1000 } : {}));
   await world.operator();
   await world.submit('t');
   for (let round = 1; round < 3; round++) {
@@ -73,6 +73,7 @@ async function preempted(world: World): Promise<void> {
     await eventually('no pod is left', async () =>
       (await world.lab.pods()).length === 0 ? true : undefined,
     );
+    hangs = round === 1;
     await hands.patch('jobs', metadata.name, { spec: { suspend: false } });
   }
   // The Job controller, not the operator, makes a new pod for the same Job.

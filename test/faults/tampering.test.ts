@@ -167,3 +167,69 @@ describe('F3 the pod is deleted by hand', () => {
     inWorld('nopod', (world) => podDeleted(world, { model: 'hangs', stopMs: 1500 }, false)),
   );
 });
+
+/** `t` is deleted by force while its model runs, under a finalizer that is then torn off, and submitted again at once. */
+async function taskForcedAway(world: World): Promise<void> {
+  const hands = handsIn(world);
+  const first = Promise.withResolvers<string>();
+  world.node.script('t', () => {
+    const isFirst = modelRunsOf(world) === 0;
+    return isFirst ? { model: 'hangs', stopMs: 1500 } : {};
+  });
+  await world.operator();
+  await world.submit('t');
+  await world.running('t');
+  first.resolve((await hands.job('t')).metadata.name);
+  await hands.patch('analysistasks', 't', { metadata: { finalizers: ['example.org/hold'] } });
+  await hands.remove('analysistasks', 't', { force: true });
+  await hands.patch('analysistasks', 't', { metadata: { finalizers: null } });
+  await world.submit('t');
+  const { jobs } = await world.sound({ t: 'Succeeded' });
+  await hands.gone('jobs', await first.promise);
+  assert.equal(jobs.length, 2, 'one Job for each task of that name');
+  assert.equal(new Set(jobs.map(({ owner }) => owner)).size, 2, 'the new task took over an old Job');
+}
+
+/** Cancelled, while the finalizer that lets the Job wait for its pod is torn off. */
+async function jobFinalizerTornOff(world: World): Promise<void> {
+  const hands = handsIn(world);
+  world.node.script('t', () => ({ model: 'hangs', stopMs: 4000 }));
+  await world.operator();
+  await world.submit('t');
+  await world.running('t');
+  const { metadata } = await hands.job('t');
+  await world.lab.patchTask('t', { spec: { desired: 'Cancel' } });
+  const deleting = async () => ((await hands.job('t')).metadata.deletionTimestamp ? true : undefined);
+  await eventually('the Job is being deleted', deleting, RECOVERY_MS);
+  await hands.patch('jobs', metadata.name, { metadata: { finalizers: null } });
+  await hands.gone('jobs', metadata.name);
+  assert.equal((await world.ended('t')).phase, 'Cancelled');
+  assert.notEqual(world.node.ledger[0]?.endedMs, undefined, 'Cancelled, but its container still runs');
+  await world.sound({ t: 'Cancelled' });
+}
+
+/** The pod vanishes at once while its container goes on for a while; its Job may replace it by itself. */
+async function podForcedAway(world: World): Promise<void> {
+  const hands = handsIn(world);
+  world.node.script('t', () => (modelRunsOf(world) === 0 ? { model: 'hangs', stopMs: 500 } : {}));
+  await world.operator();
+  await world.submit('t');
+  await world.running('t');
+  const { name } = (await hands.pod('t')).metadata;
+  await hands.patch('pods', name, { metadata: { finalizers: null } });
+  await hands.remove('pods', name, { force: true });
+  const { jobs } = await world.sound({ t: 'Succeeded' }, (violation) =>
+    /^(O2 2 pods for one Job|I3 )/.test(violation),
+  );
+  assert.ok(jobs.length <= 2);
+}
+
+describe('F5 finalizers are torn off and objects deleted by force', () => {
+  row('F5/task', 'the task: its pod stops, and a new task of that name owes it nothing', () =>
+    inWorld('force', taskForcedAway),
+  );
+  row('F5/job', 'the Job: Cancelled is said only when its pod is gone', () =>
+    inWorld('force', jobFinalizerTornOff),
+  );
+  row('F5/pod', 'the pod: one result all the same', () => inWorld('force', podForcedAway));
+});

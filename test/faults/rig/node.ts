@@ -9,6 +9,7 @@ import { runAgent } from '../../../src/agent/index.ts';
 import { ANNOTATION, LABEL } from '../../../src/api/keys.ts';
 import { MODEL_LOOP } from '../../../src/api/loop.ts';
 import { agentRequest, STAGING } from '../../../src/api/request.ts';
+import type { Answer, Api } from '../../support/api.ts';
 import { controlPlane, expectOk } from '../../support/control-plane.ts';
 import { failedStatus, modelRuns, neverRan, podEnds, restarting, running } from './pod-status.ts';
 
@@ -359,8 +360,7 @@ async function bind(node: Node, pod: Pod): Promise<void> {
   const target = { apiVersion: 'v1', kind: 'Node', name: node.name };
   const { name, uid } = pod.metadata;
   const body = { apiVersion: 'v1', kind: 'Binding', metadata: { name, uid }, target };
-  if (pod.spec.nodeName === undefined)
-    expectOk(await controlPlane().api.call('POST', `${podPath(pod)}/binding`, { body }));
+  if (pod.spec.nodeName === undefined) expectOk(await insist('POST', `${podPath(pod)}/binding`, { body }));
   await setStatus(node, pod, running('prepare'));
 }
 
@@ -373,7 +373,7 @@ async function reachable(node: Node): Promise<void> {
 async function setStatus(node: Node, pod: Pod, status: object): Promise<void> {
   await reachable(node);
   const body = { metadata: { uid: pod.metadata.uid }, status };
-  const answer = await controlPlane().api.call('PATCH', `${podPath(pod)}/status`, {
+  const answer = await insist('PATCH', `${podPath(pod)}/status`, {
     body,
     contentType: 'application/strategic-merge-patch+json',
   });
@@ -403,7 +403,21 @@ async function remove(node: Node, pod: Pod, stopMs: number): Promise<void> {
     gracePeriodSeconds: 0,
     preconditions: { uid: pod.metadata.uid },
   };
-  await controlPlane().api.call('DELETE', podPath(pod), { body });
+  await insist('DELETE', podPath(pod), { body });
+}
+
+const TRIES = 20;
+
+/** A busy API server is asked again, as kubelet does: a pod must not hang because of the machine that plays it. */
+async function insist(...request: Parameters<Api['call']>): Promise<Answer> {
+  for (let attempt = 1; ; attempt++) {
+    const answer = await controlPlane()
+      .api.call(...request)
+      .catch(() => undefined);
+    if (answer && answer.status !== 429 && answer.status < 500) return answer;
+    if (attempt === TRIES) throw new Error(`${request[0]} ${request[1]}: ${answer?.status ?? 'no answer'}`);
+    await pause(POLL_MS);
+  }
 }
 
 async function untilAborted(ms: number | undefined, signal: AbortSignal): Promise<void> {
