@@ -171,7 +171,6 @@ describe('F3 the pod is deleted by hand', () => {
 /** `t` is deleted by force while its model runs, under a finalizer that is then torn off, and submitted again at once. */
 async function taskForcedAway(world: World): Promise<void> {
   const hands = handsIn(world);
-  const first = Promise.withResolvers<string>();
   world.node.script('t', () => {
     const isFirst = modelRunsOf(world) === 0;
     return isFirst ? { model: 'hangs', stopMs: 1500 } : {};
@@ -179,13 +178,13 @@ async function taskForcedAway(world: World): Promise<void> {
   await world.operator();
   await world.submit('t');
   await world.running('t');
-  first.resolve((await hands.job('t')).metadata.name);
+  const job = await hands.job('t');
   await hands.patch('analysistasks', 't', { metadata: { finalizers: ['example.org/hold'] } });
   await hands.remove('analysistasks', 't', { force: true });
   await hands.patch('analysistasks', 't', { metadata: { finalizers: null } });
   await world.submit('t');
   const { jobs } = await world.sound({ t: 'Succeeded' });
-  await hands.gone('jobs', await first.promise);
+  await hands.gone('jobs', job.metadata.name);
   assert.equal(jobs.length, 2, 'one Job for each task of that name');
   assert.equal(new Set(jobs.map(({ owner }) => owner)).size, 2, 'the new task took over an old Job');
 }

@@ -181,7 +181,7 @@ async function watchOver(node: Node): Promise<void> {
       .catch(() => undefined);
     if (answer?.status === 200 && !node.isCutOff) {
       const pods = podList.parse(answer.body).items;
-      for (const pod of pods) if (isAttended(node, pod)) attend(node, pod);
+      for (const pod of pods.filter((one) => isAttended(node, one))) attend(node, pod);
       abandon(node, new Set(pods.map(({ metadata }) => metadata.uid)));
     }
     await pause(POLL_MS, undefined, { signal }).catch(() => undefined);
