@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { aRequest } from './testing/fixtures.ts';
 import type { RequestChanges } from './testing/fixtures.ts';
-import { buildUnits, commandOf, outputPath, planHash } from './plan.ts';
+import { commandOf, outputPath, planHasher, planUnits, Promises } from './plan.ts';
 import type { Unit } from './plan.ts';
 import type { CheckedInput } from './preflight.ts';
 
@@ -16,7 +16,11 @@ function input(path: string, changes: Partial<CheckedInput> = {}): CheckedInput 
 
 function planOf(paths: readonly (string | CheckedInput)[], changes: RequestChanges = {}): Unit[] {
   const inputs = paths.map((path) => (typeof path === 'string' ? input(path) : path));
-  return buildUnits(aRequest(changes), inputs, MOUNTS);
+  const units = [...planUnits(aRequest(changes), inputs, MOUNTS)];
+  const all = new Promises(aRequest(changes));
+  for (const unit of units) all.add(unit);
+  all.check();
+  return units;
 }
 
 function argvs(paths: readonly string[], changes: RequestChanges): string[][] {
@@ -32,10 +36,12 @@ function keyOf(changes: RequestChanges, file: Partial<CheckedInput> = {}): strin
 }
 
 function hashOf(paths: readonly string[]): string {
-  return planHash(aRequest(), planOf(paths));
+  const hasher = planHasher(aRequest());
+  for (const unit of planOf(paths)) hasher.add(unit);
+  return hasher.digest();
 }
 
-describe('buildUnits()', () => {
+describe('planUnits()', () => {
   it('makes one unit per file', () => {
     const changes = { command: ['run', '{input}', '{output}', '{outputDir}', '{inputDir}'] };
     assert.deepEqual(argvs(['a.wav', 'c/b.wav'], changes), [

@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { EXIT } from '../api/request.ts';
 import { aRequest, aStore, RECORDINGS, wav } from './testing/fixtures.ts';
 import type { RequestChanges, TestStore } from './testing/fixtures.ts';
+import { readPlan } from './testing/staged.ts';
 import { runAgent } from './index.ts';
-import { readPlan } from './plan-file.ts';
 
 const A = `${RECORDINGS}/a.wav`;
 

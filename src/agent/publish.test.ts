@@ -124,7 +124,7 @@ describe('publish', () => {
     const record = {
       id: 'x',
       key: 'y',
-      outputs: [{ path: 'raw/a.rttm', size, sha256: 'recorded', ino, mtimeMs, ctimeMs }],
+      outputs: [{ path: 'raw/a.rttm', size, sha256: '0'.repeat(64), ino, mtimeMs, ctimeMs }],
     };
     await writeFile(join(pod.staging, 'units.jsonl'), `${JSON.stringify(record)}\n`);
     await writeFile(file, 'x'.repeat(size));
