@@ -11,7 +11,7 @@ export type OutputRule = Pick<ModelOutput, 'format' | 'allowEmpty'>;
 /** Either the facts of a complete output or the second half of a sentence about what is wrong with it. */
 export type Inspection = { readonly record: OutputRecord } | { readonly problem: string };
 
-const BLOCK = 262144;
+const BLOCK = 1048576;
 
 /** Reads an output once: hashes it, checks its format and flushes it to the disk. */
 export async function inspectOutput(

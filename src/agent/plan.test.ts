@@ -168,6 +168,27 @@ describe('planUnits()', () => {
     assert.equal(new Set([usual, ...others]).size, 6);
   });
 
+  const efforts: readonly (readonly [RequestChanges['effort'], number[]])[] = [
+    [undefined, [10, 50]],
+    ['Bytes', [10, 50]],
+    ['AudioSeconds', [2, 3]],
+    ['AnnotatedSeconds', [0, 7]],
+  ];
+  for (const [effort, expected] of efforts) {
+    it(`sums ${effort ?? 'bytes, unless told otherwise,'} over the inputs of a unit`, () => {
+      const inputs = [
+        input('a/x.wav', { seconds: 2 }),
+        input('b/x.wav', { size: 30, seconds: 3 }),
+        input('b/y.csv', { size: 20, annotatedSeconds: 7 }),
+      ];
+      const plan = planOf(inputs, { per: 'Directory', command: ['run', '{inputDir}'], effort });
+      assert.deepEqual(
+        plan.map((unit) => unit.effort),
+        expected,
+      );
+    });
+  }
+
   it('hashes the plan by what is in it', () => {
     assert.equal(hashOf(['a.wav']), hashOf(['a.wav']));
     assert.notEqual(hashOf(['a.wav']), hashOf(['a.wav', 'b.wav']));
