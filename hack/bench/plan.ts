@@ -18,8 +18,8 @@ export interface PlanBench {
   readonly dir?: string;
 }
 
-/** What the design allows for 100 000 recordings; other numbers are only measured. */
-const LIMITS = { files: 100_000, seconds: 5, peakMiB: 200, reportBytes: 2048 };
+/** What the design allows for 100 000 recordings; a busy machine stretches the time, but not that on a processor. */
+const LIMITS = { files: 100_000, cpuSeconds: 5, peakMiB: 200, reportBytes: 2048 };
 
 /** What a step's process says of itself at its end. */
 const cost = z.object({
@@ -71,7 +71,7 @@ async function benchRound(bench: Bench, files: number): Promise<boolean> {
   if (files !== LIMITS.files) return true;
   const costs = [prepared, observed, published];
   return (
-    prepared.seconds <= LIMITS.seconds &&
+    prepared.cpuSeconds <= LIMITS.cpuSeconds &&
     costs.every(({ peakMiB }) => peakMiB <= LIMITS.peakMiB) &&
     costs.every(({ report }) => Buffer.byteLength(report) <= LIMITS.reportBytes)
   );

@@ -1,7 +1,7 @@
 /** Inputs as laboratories really have them, each through a whole pod: prepare, the loop with the real sh, publish. */
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import assert from 'node:assert/strict';
-import { appendFile, chmod, mkdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EXIT } from '../api/request.ts';
 import type { AgentRequest } from '../api/request.ts';
@@ -10,6 +10,8 @@ import { aRequest, aStore, GOOD_MODEL, RECORDINGS, RTTM_LINE, wav } from './test
 import type { RequestChanges, StepOutcome, TestPod, TestStore } from './testing/fixtures.ts';
 import { readPlan } from './testing/staged.ts';
 
+/** Whole seconds, so that a file can be given the same time again. */
+const LONG_AGO = 1_700_000_000;
 const NEED = { audio: { sampleRate: 16000, channels: 1 } };
 
 /** A WAV whose sizes stand in a ds64 chunk, as recorders write what may grow above 4 GiB. */
@@ -197,8 +199,10 @@ describe('an input', () => {
     'that vanished': [() => rm(store.path(RECORDINGS, 'a.wav')), ['a.wav']],
     'that was replaced by its equal': [
       async () => {
-        await rm(store.path(RECORDINGS, 'a.wav'));
-        await put('a.wav');
+        const file = store.path(RECORDINGS, 'a.wav');
+        await put('new');
+        await rename(store.path(RECORDINGS, 'new'), file);
+        await utimes(file, LONG_AGO, LONG_AGO);
       },
       ['a.wav'],
     ],
@@ -208,6 +212,7 @@ describe('an input', () => {
     it(`${sentence} while the model ran is told in the manifest`, async () => {
       await put('a.wav');
       await put('b.wav');
+      await utimes(store.path(RECORDINGS, 'a.wav'), LONG_AGO, LONG_AGO);
       const pod = store.pod(request());
       await pod.step('prepare');
       await pod.loop();
@@ -275,6 +280,9 @@ describe('an input', () => {
       (await store.pod(needy).step('prepare')).report.message,
       /nothing matches: run the analysis/,
     );
+    await writeFile(join(store.root, 'b.csv'), 'x');
+    await symlink('../../../../../b.csv', store.path('annotations/vtc/converted/b.csv'));
+    assert.equal((await store.pod(needy).step('prepare')).code, EXIT.invalidInput);
     await store.put('.git/annex/objects/x.csv', 'x');
     assert.equal((await store.pod(needy).step('prepare')).code, EXIT.ok);
   });

@@ -237,6 +237,21 @@ describe('prepare', () => {
     );
   });
 
+  it('goes by the bytes of whole paths, directories among files', async () => {
+    const paths = ['a-b.wav', 'a/x.wav', 'a.wav', 'a0.wav', 'a/b/y.wav', 'a/b-c.wav', '\uFFFD.wav', '𝄞.wav'];
+    for (const path of paths) await store.put(`${RECORDINGS}/${path}`);
+    const pod = store.pod(aRequest());
+    await pod.step('prepare');
+    const plan = await readPlan(join(pod.staging, 'plan.json'));
+    assert.deepEqual(
+      plan?.units.map(({ name }) => name),
+      paths
+        .map((path) => Buffer.from(path))
+        .toSorted(Buffer.compare)
+        .map(String),
+    );
+  });
+
   it('refuses a name that is not UTF-8 and goes on with the others', async () => {
     await store.put(A);
     await writeFile(

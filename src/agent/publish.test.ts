@@ -178,6 +178,23 @@ describe('publish', () => {
     assert.equal((await pod.step('publish')).code, EXIT.ok);
   });
 
+  it('publishes once what the recordings of a dataset share', async () => {
+    for (const name of ['a', 'b']) await store.put(`${RECORDINGS}/${name}.wav`);
+    const outputs = [{ path: '{stem}.rttm', format: 'Rttm' }, { path: 'all.csv' }];
+    const pod = store.pod(aRequest({ per: 'Dataset', command: ['run', '{inputDir}'], outputs }));
+    await pod.step('prepare');
+    for (const name of ['a.rttm', 'b.rttm', 'all.csv'])
+      await writeFile(join(pod.staging, 'out', name), `${RTTM_LINE}\n`);
+    const { report } = await pod.step('publish');
+    assert.equal(report.result?.files, 3);
+    assert.equal(report.result.bytes, 3 * (RTTM_LINE.length + 1));
+    const manifest = JSON.parse(await store.text('outputs/result/manifest.json'));
+    assert.deepEqual(
+      manifest.outputs.map(({ path }: { path: string }) => path),
+      ['a.rttm', 'all.csv', 'b.rttm'],
+    );
+  });
+
   it('keeps files that were not promised, drops links, and lists both', async () => {
     await store.put(A);
     const script = `cd "\${2%/raw/*}"; echo '${RTTM_LINE}' >"$2"; mkdir -p log; echo hi >log/x; ln -s /etc log/etc; mkfifo log/pipe; echo fake >manifest.json; mkdir metannots.yml`;

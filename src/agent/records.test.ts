@@ -28,7 +28,7 @@ describe('OutputBook', () => {
   it('keeps the last record of a path', () => {
     const book = new OutputBook();
     const { path } = record(1);
-    for (const one of [record(1), record(2), record(3, { path })]) book.add(one);
+    for (const one of [record(1), record(2), record(3, { path }), record(4)]) book.add(one);
     assert.deepEqual(book.get(path), record(3, { path }));
     assert.deepEqual(book.get(record(2).path), record(2));
   });
