@@ -247,7 +247,7 @@ describe('prepare', () => {
       plan?.units.map(({ name }) => name),
       paths
         .map((path) => Buffer.from(path))
-        .toSorted(Buffer.compare)
+        .toSorted((a, b) => a.compare(b))
         .map(String),
     );
   });
