@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -42,7 +42,7 @@ export async function benchPlan({ files, perDirectory, rounds, dir }: PlanBench)
   const store = await mkdtemp(join(dir ?? tmpdir(), 'bench-plan-'));
   try {
     console.log(`making ${files} recordings, ${perDirectory} in a directory ...`);
-    await makeDataset(store, files, perDirectory);
+    makeDataset(store, files, perDirectory);
     const bench = { store, request: join(store, 'request.json'), step: await bundleStep(store) };
     const command = ['cp', '{input}', '{output}'];
     const request = aRequest({ command, outputs: [{ path: 'raw/{rel}.copy' }] });
@@ -87,15 +87,13 @@ function show(step: string, measured: Cost, baseline: number): Cost {
   return measured;
 }
 
-async function makeDataset(store: string, files: number, perDirectory: number): Promise<void> {
+function makeDataset(store: string, files: number, perDirectory: number): void {
   const content = wav(0.01);
-  for (let first = 0; first < files; first += perDirectory) {
-    const folder = join(store, 'lab/corpus', RECORDINGS, `session-${first / perDirectory}`);
-    await mkdir(folder, { recursive: true });
-    const count = Math.min(perDirectory, files - first);
-    await Promise.all(
-      Array.from({ length: count }, (_, index) => writeFile(join(folder, `${first + index}.wav`), content)),
-    );
+  for (let index = 0; index < files; index++) {
+    const session = `session-${Math.floor(index / perDirectory)}`;
+    const folder = join(store, 'lab/corpus', RECORDINGS, session);
+    if (index % perDirectory === 0) mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `${index}.wav`), content);
   }
 }
 
