@@ -10,13 +10,13 @@ import {
   type Component,
   type ComponentName,
 } from './components.ts';
-import { tryRun } from './exec.ts';
+import { run, tryRun, type RunOptions } from './exec.ts';
 import { withLock } from './lock.ts';
 import type { Progress } from './progress.ts';
 
 const BUILD_TIMEOUT_MS = 3_600_000;
 
-/** Binary name -> absolute path. */
+/** Name of a binary or a kept folder -> absolute path. */
 export type Binaries = Readonly<Record<string, string>>;
 
 const binDir = (): string => join(cacheDir(), 'bin');
@@ -28,10 +28,15 @@ export async function ensureBinaries(names: readonly ComponentName[], progress: 
     const component = COMPONENTS[name];
     const folder = join(binDir(), await componentKey(component));
     if (!existsSync(folder)) await buildOnce(component, folder, progress);
-    for (const binary of Object.keys(component.binaries)) found[binary] = join(folder, binary);
+    for (const item of contents(component)) found[item] = join(folder, item);
   }
   return found;
 }
+
+const contents = ({ binaries, folders = {} }: Component): readonly string[] => [
+  ...Object.keys(binaries),
+  ...Object.keys(folders),
+];
 
 /** Says which of the named components a build would still have to make. */
 export async function missingComponents(names: readonly ComponentName[]): Promise<readonly ComponentName[]> {
@@ -59,16 +64,31 @@ async function buildInto(component: Component, folder: string, progress: Progres
   const what = `${component.name} (${names.length === 1 ? '1 binary' : `${names.length} binaries`}, ${component.about})`;
   try {
     await progress.step(`building ${what}`, () => goBuild(component, out));
+    await keepFolders(component, staging);
     await rename(staging, folder);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
 }
 
-async function goBuild(component: Component, out: string): Promise<void> {
+/** Where and how go runs for a component. */
+function goOptions(component: Component): RunOptions {
   const env = { CGO_ENABLED: component.cgo ? '1' : '0', GOFLAGS: '', GOWORK: 'off' };
-  const options = { cwd: join(GO_MODULES, component.name), env, timeoutMs: BUILD_TIMEOUT_MS };
-  const result = await tryRun('go', buildArgs(component, out), options);
+  return { cwd: join(GO_MODULES, component.name), env, timeoutMs: BUILD_TIMEOUT_MS };
+}
+
+// Copied while the build has just put the module there: Go's module cache may be cleaned, ours then still is whole.
+async function keepFolders(component: Component, staging: string): Promise<void> {
+  for (const [name, { module, path }] of Object.entries(component.folders ?? {})) {
+    const args = ['list', '-mod=readonly', '-m', '-f', '{{.Dir}}', module];
+    const dir = (await run('go', args, goOptions(component))).trim();
+    // Go's copy is read-only, ours must be removable.
+    await run('cp', ['-r', '--no-preserve=mode', join(dir, path), join(staging, name)]);
+  }
+}
+
+async function goBuild(component: Component, out: string): Promise<void> {
+  const result = await tryRun('go', buildArgs(component, out), goOptions(component));
   if (result.code === 0) return;
   throw new Error(`building ${component.name} failed: ${buildProblem(result.stderr)}`);
 }

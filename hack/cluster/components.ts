@@ -13,6 +13,8 @@ export type Component = {
   readonly ldflags: readonly string[];
   /** Binary name -> Go package. */
   readonly binaries: Readonly<Record<string, string>>;
+  /** Folders of the module's sources that are kept beside the binaries: name -> Go module and path in it. */
+  readonly folders?: Readonly<Record<string, { readonly module: string; readonly path: string }>>;
 };
 
 /** The Kubernetes version that the binaries report; Helm's `kubeVersion` checks read it. */
@@ -99,8 +101,18 @@ const kwok: Component = {
   binaries: { kwok: 'sigs.k8s.io/kwok/cmd/kwok' },
 };
 
-/** Everything that the native driver can build, by name. */
-export const COMPONENTS = { kubernetes, etcd, containerd, runc, cni, kwok } as const;
+const kueue: Component = {
+  name: 'kueue',
+  about: 'about 4 min',
+  cgo: false,
+  tags: [],
+  ldflags: [],
+  binaries: { kueue: 'sigs.k8s.io/kueue/cmd/kueue' },
+  folders: { 'kueue-chart': { module: 'sigs.k8s.io/kueue', path: 'charts/kueue' } },
+};
+
+/** Everything that can be built from the tool modules, by name. */
+export const COMPONENTS = { kubernetes, etcd, containerd, runc, cni, kwok, kueue } as const;
 
 export type ComponentName = keyof typeof COMPONENTS;
 
@@ -142,7 +154,8 @@ export function cacheKey(
 ): string {
   const hash = createHash('sha256');
   const platform = `${process.platform}/${process.arch}`;
-  hash.update(JSON.stringify([sources.mod, sources.sum, component.cgo, buildArgs(component, ''), platform]));
+  const parts = [sources.mod, sources.sum, component.cgo, buildArgs(component, ''), platform];
+  hash.update(JSON.stringify(component.folders ? [...parts, component.folders] : parts));
   return `${component.name}-${hash.digest('hex').slice(0, 16)}`;
 }
 
