@@ -11,7 +11,14 @@ import {
   overdueMs,
   type PodView,
 } from './views.ts';
-import { type Waiting, waitingForModel, waitingForPod, WORTH_A_WORD_MS } from './waiting.ts';
+import {
+  type Waiting,
+  waitingForLastPod,
+  waitingForModel,
+  waitingForPod,
+  waitingForQueue,
+  WORTH_A_WORD_MS,
+} from './waiting.ts';
 
 /** What a Job and its pods say about the attempt. Nothing else interprets their status. */
 export type Outcome =
@@ -39,8 +46,8 @@ export interface Evidence {
   /** Pods that this Job controls. */
   readonly pods: readonly PodView[];
   readonly exitCodes: ModelSpec['failure']['exitCodes'];
-  /** Why the Job controller cannot create the pod, from its events; read only when no pod shows up. */
-  readonly createProblem?: string | undefined;
+  /** Why there is no pod, from the events of the Job controller or the queue; read only when no pod shows up. */
+  readonly noPodBecause?: string | undefined;
   /** By how much a deleted pod may outlive its grace before its node counts as lost. */
   readonly nodeLostAfterMs: number;
   readonly now: Date;
@@ -58,8 +65,24 @@ export function outcomeOf(evidence: Evidence): Outcome {
     case 'failed':
       return failure(evidence, pod);
     case 'unfinished':
-      return pod ? progressOf(pod, evidence) : waitingForPod(evidence.job, evidence.createProblem);
+      return unfinished(evidence, pod);
   }
+}
+
+function unfinished(evidence: Evidence, pod: PodView | undefined): Outcome {
+  const { job, noPodBecause } = evidence;
+  // Whatever its pod still does: the queue has stopped it, and the next one comes when the queue says so.
+  if (job.suspended) return waitingForQueue(job, noPodBecause);
+  if (!pod) return waitingForPod(job, noPodBecause);
+  const outcome = progressOf(pod, evidence);
+  const isLost = outcome.is === 'running' && outcome.reason === 'NodeLost';
+  return isFromBefore(job, pod) && !isLost ? waitingForLastPod(pod) : outcome;
+}
+
+/** A pod that was told to stop before the Job was let run again. */
+function isFromBefore({ startedAt }: JobView, { metadata }: PodView): boolean {
+  if (!metadata.deletionTimestamp || !startedAt) return false;
+  return Date.parse(metadata.creationTimestamp) < Date.parse(startedAt);
 }
 
 function newest(pods: readonly PodView[]): PodView | undefined {

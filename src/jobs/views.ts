@@ -111,6 +111,8 @@ export interface JobView extends ObjectView {
   readonly suspended: boolean;
   /** Controller in charge of it, when that is not the cluster's own. */
   readonly managedBy: string | undefined;
+  /** The Kueue LocalQueue that decides when the Job runs. */
+  readonly queue: string | undefined;
   /** When it began, or began again after a suspension. */
   readonly startedAt: string | undefined;
   readonly active: number;
@@ -136,17 +138,22 @@ const OWN_CONTROLLER = 'kubernetes.io/job-controller';
 /** Parses a Job as the API server sent it. Throws a ZodError on anything else. */
 export function jobView(raw: unknown): JobView {
   const { metadata: meta, spec, status } = rawJob.parse(raw);
-  const attempt = Number(meta.annotations?.[ANNOTATION.attempt]);
   return {
     ...objectView(meta),
     taskName: controllerOf(meta)?.name ?? meta.annotations?.[ANNOTATION.task],
-    attempt: Number.isInteger(attempt) && attempt > 0 ? attempt : undefined,
-    suspended: spec.suspend || holds(status.conditions, 'Suspended'),
+    attempt: attemptOf(meta),
+    suspended: spec.suspend,
     managedBy: spec.managedBy === OWN_CONTROLLER ? undefined : spec.managedBy,
+    queue: meta.labels?.[LABEL.kueueQueue],
     startedAt: status.startTime,
     active: status.active,
     conditions: status.conditions,
   };
+}
+
+function attemptOf({ annotations }: z.infer<typeof metadata>): number | undefined {
+  const attempt = Number(annotations?.[ANNOTATION.attempt]);
+  return Number.isInteger(attempt) && attempt > 0 ? attempt : undefined;
 }
 
 /** Parses a pod as the API server sent it. Throws a ZodError on anything else. */

@@ -25,21 +25,36 @@ const CONFIG_PROBLEM =
 
 const STARTING = 'The pod is being started';
 
+/** Reads a suspended Job: its queue has not let it run yet, or has stopped it. `said` is what the queue told about it. */
+export function waitingForQueue({ queue, metadata }: JobView, said: string | undefined): Waiting {
+  if (queue === undefined)
+    return waiting('Queued', 'The Job was suspended from outside; it goes on when its spec.suspend is false');
+  const seek = `; if this lasts, see that it exists and is active (kubectl get localqueues -n ${metadata.namespace})`;
+  return waiting('Queued', `Waiting for LocalQueue "${queue}"${said === undefined ? seek : `: ${said}`}`);
+}
+
+/** Reads a Job that its queue lets run again, while the pod that it stopped has not ended. */
+export function waitingForLastPod({ metadata }: PodView): Waiting {
+  return waiting(
+    'Starting',
+    `The next pod starts when pod ${metadata.name}, which the queue stopped, has ended`,
+  );
+}
+
 /** Reads a Job that has no pod yet. */
-export function waitingForPod(job: JobView, createProblem: string | undefined): Waiting {
-  if (job.suspended) return waiting('Queued', 'The queue has not admitted the Job yet');
-  if (job.managedBy) return waiting('Queued', `${job.managedBy} has not started the Job yet`);
-  if (createProblem === undefined) return waiting('Starting', STARTING);
-  const quota = createProblem.includes('exceeded quota');
+export function waitingForPod({ managedBy }: JobView, problem: string | undefined): Waiting {
+  if (managedBy) return waiting('Queued', `${managedBy} has not started the Job yet`);
+  if (problem === undefined) return waiting('Starting', STARTING);
+  const quota = problem.includes('exceeded quota');
   return {
-    ...waiting(quota ? 'QuotaExceeded' : 'PodRefused', `The pod cannot be created: ${steady(createProblem)}`),
+    ...waiting(quota ? 'QuotaExceeded' : 'PodRefused', `The pod cannot be created: ${steady(problem)}`),
     stuck: quota ? 'QuotaExceeded' : 'ConfigError',
   };
 }
 
 /** Without what changes from one try of the Job controller to the next: each change would be another status to write. */
-function steady(createProblem: string): string {
-  return createProblem
+function steady(problem: string): string {
+  return problem
     .replace('(combined from similar events): ', '')
     .replace('Error creating: ', '')
     .replace(/\bpods "[^"]*"/, 'it');

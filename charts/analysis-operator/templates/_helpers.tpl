@@ -78,7 +78,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# Why the Job controller could not create a pod is told in an event only.
+# Why the Job controller could not create a pod, or a queue does not let a Job run, is told in events only.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]

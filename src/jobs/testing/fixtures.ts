@@ -96,6 +96,7 @@ export function aJob(
     attempt,
     suspended: false,
     managedBy: undefined,
+    queue: undefined,
     startedAt: undefined,
     active: 1,
     ...more,

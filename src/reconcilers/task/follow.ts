@@ -1,7 +1,7 @@
 import type { Category } from '../../jobs/categories.ts';
 import { treatment } from '../../jobs/categories.ts';
 import type { Outcome } from '../../jobs/outcome.ts';
-import type { JobView, PodView } from '../../jobs/views.ts';
+import { holds, type JobView, type PodView } from '../../jobs/views.ts';
 import { boundModel, withJob } from './attempt.ts';
 import { type Observed, pendingDeadline } from './observed.ts';
 import { progressOf } from './progress.ts';
@@ -17,18 +17,19 @@ const POD_EXPECTED_MS = 4000;
 const WAIT_RECHECK_MS = 30_000;
 /** Reason of a Job that somebody else starts. */
 const QUEUED = 'Queued';
+const QUEUE_RECHECK_MS = 3_600_000;
 
 /** The attempt does not run yet: say why, and give up when it stays so beyond the pending deadline. */
 export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, hasPod: boolean): TaskPlan {
-  const podOverdue = !hasPod && outcome.reason !== QUEUED && ageOf(seen, job) > POD_EXPECTED_MS;
+  if (job.suspended) return queued(seen, job, outcome);
+  const { creationTimestamp } = job.metadata;
+  const age = Math.min(ageMs(seen, creationTimestamp), ageMs(seen, job.startedAt ?? creationTimestamp));
+  const podOverdue = !hasPod && outcome.reason !== QUEUED && age > POD_EXPECTED_MS;
   if (podOverdue && !seen.creation) return { status: seen.task.status, ...noRemovals, needs: 'creation' };
   const leftMs = pendingLeftMs(seen, job, outcome);
   if (leftMs <= 0) return stop(seen, overdue(seen, outcome));
-  const { reason, message } = outcome;
-  const phase = seen.task.status?.phase === 'Running' ? 'Running' : 'Pending'; // never backwards within an attempt
-  const status = reported(seen, { phase, reason, message }, { attempt: withJob(seen, job) });
   return {
-    status,
+    status: waitingStatus(seen, job, outcome),
     ...noRemovals,
     requeueAfterMs: Math.min(
       hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
@@ -39,14 +40,37 @@ export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, ha
   };
 }
 
+/**
+ * A queue may take days, so nothing is late here. What it says is read once per stay and then left alone, because each
+ * look lists events; until it has said something, the looks become ever rarer.
+ */
+function queued(seen: Observed, job: JobView, outcome: Is<'waiting'>): TaskPlan {
+  const { status } = seen.task;
+  const since = job.conditions.find(({ type, status: is }) => type === 'Suspended' && is === 'True');
+  const stayMs = ageMs(seen, since?.lastTransitionTime ?? job.metadata.creationTimestamp);
+  const told = !seen.creation && status?.reason === outcome.reason && status.message !== outcome.message;
+  if (!told && !seen.creation && stayMs > POD_EXPECTED_MS)
+    return { status, ...noRemovals, needs: 'creation' };
+  return {
+    status: waitingStatus(seen, job, told ? { ...outcome, message: status.message ?? '' } : outcome),
+    ...noRemovals,
+    requeueAfterMs: Math.min(Math.max(stayMs, POD_EXPECTED_MS + 1000), QUEUE_RECHECK_MS),
+  };
+}
+
+function waitingStatus(seen: Observed, job: JobView, { reason, message }: Is<'waiting'>) {
+  const phase = seen.task.status?.phase === 'Running' ? 'Running' : 'Pending'; // never backwards within an attempt
+  return reported(seen, { phase, reason, message }, { attempt: withJob(seen, job) });
+}
+
 /** Only what somebody has to mend is an event, and only when it begins. */
 function warning(seen: Observed, { reason, message, stuck }: Is<'waiting'>): Pick<TaskPlan, 'event'> {
   const begins = stuck !== undefined && seen.task.status?.reason !== reason;
   return begins ? { event: { type: 'Warning', reason, message } } : {};
 }
 
-function ageOf(seen: Observed, job: JobView): number {
-  return seen.now.getTime() - Date.parse(job.metadata.creationTimestamp);
+function ageMs(seen: Observed, since: string): number {
+  return seen.now.getTime() - Date.parse(since);
 }
 
 function overdue(seen: Observed, outcome: Is<'waiting'>): Failed {
@@ -61,8 +85,9 @@ function overdue(seen: Observed, outcome: Is<'waiting'>): Failed {
  */
 function pendingLeftMs(seen: Observed, job: JobView, { reason, since }: Is<'waiting'>): number {
   const { claimedAt, startedAt } = seen.task.status?.attempt ?? {};
-  const isHeld = reason === QUEUED || job.suspended; // let go, but its first pod may come before the Job's own news
-  if (!claimedAt || isHeld || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
+  // The queue lets a Job run a moment before the Job controller starts it.
+  const inQueue = reason === QUEUED || holds(job.conditions, 'Suspended');
+  if (!claimedAt || inQueue || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
   const times = [claimedAt, job.startedAt, since].flatMap((time) => (time ? [Date.parse(time)] : []));
   return Math.max(...times) + pendingDeadline(seen) * 1000 - seen.now.getTime(); // the latest: clocks of nodes may lag
 }

@@ -1,15 +1,14 @@
-import { z } from 'zod';
 import { LABEL } from '../../api/keys.ts';
 import type { AnalysisTask } from '../../api/objects.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type JobView, jobVerdict, jobView, type PodView, podView } from '../../jobs/views.ts';
 import type { KubeObject } from '../../controller/resources.ts';
 import type { ResourceClient } from '../../controller/client.ts';
-import { truncate } from '../../lib/truncate.ts';
 import { type ModelSeen, parseTask } from '../../api/seen.ts';
 import { type ClaimView, storeProblem } from './claim.ts';
 import type { Observed } from './observed.ts';
 import type { ProgressBook } from './progress-book.ts';
+import { whyNoPod } from './why-no-pod.ts';
 
 /** The informers' caches, by what a decision asks for. */
 export interface Caches {
@@ -127,31 +126,13 @@ export async function observeLive(deps: ObserveDeps, seen: Observed, signal: Abo
   };
 }
 
-const eventItem = z.object({
-  reason: z.string().optional(),
-  message: z.string().optional(),
-  lastTimestamp: z.string().nullish(),
-  eventTime: z.string().nullish(),
-});
-
-/** The same world with the reason for which the Job controller cannot create the pod, if it gave one. */
+/** The same world with the reason for which there is no pod, if the Job controller or the queue gave one. */
 export async function observeCreation(
   deps: ObserveDeps,
   seen: Observed,
   signal: AbortSignal,
 ): Promise<Observed> {
-  const { namespace } = seen.task.metadata;
   const job = seen.jobs.find((j) => j.metadata.name === seen.task.status?.attempt?.jobName);
-  if (!job) return { ...seen, creation: { problem: undefined } };
-  const fieldSelector = `involvedObject.uid=${job.metadata.uid},reason=FailedCreate`;
-  const events = await deps.clients.events.list({ namespace, fieldSelector, signal });
-  const newest = events
-    .map((event) => eventItem.parse(event))
-    .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)));
-  const message = newest.at(-1)?.message;
-  return { ...seen, creation: { problem: message ? truncate(message, 400) : undefined } };
-}
-
-function timeOf(event: z.infer<typeof eventItem>): string {
-  return event.lastTimestamp ?? event.eventTime ?? '';
+  const problem = job && (await whyNoPod(deps.clients.events, job, signal));
+  return { ...seen, creation: { problem } };
 }

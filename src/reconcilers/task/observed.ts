@@ -33,7 +33,7 @@ export interface Observed {
   readonly live: boolean;
   /** Why the store cannot be used yet. */
   readonly storeProblem: string | undefined;
-  /** Why the Job controller cannot create the pod, from its events; undefined until a plan asks for it. */
+  /** Why there is no pod, from the events of the Job controller or the queue; undefined until a plan asks for it. */
   readonly creation: { readonly problem: string | undefined } | undefined;
   readonly progress: ProgressReport | undefined;
   /** Whether enough time has passed to write a small progress change. */

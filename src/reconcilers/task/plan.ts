@@ -82,9 +82,9 @@ function followed(seen: Observed, attempt: Attempt): TaskPlan {
   const pods = seen.pods.filter((pod) => pod.ownerUid === job.metadata.uid);
   if (jobVerdict(job) !== 'unfinished' && !seen.live && lagging(pods))
     return { ...nothing(seen), needs: 'live' };
-  const createProblem = seen.creation?.problem;
+  const noPodBecause = seen.creation?.problem;
   const exitCodes = failureRules(seen)?.exitCodes;
-  const outcome = outcomeOf({ job, pods, exitCodes, createProblem, ...clockOf(seen) });
+  const outcome = outcomeOf({ job, pods, exitCodes, noPodBecause, ...clockOf(seen) });
   switch (outcome.is) {
     case 'waiting':
       return waiting(seen, job, outcome, pods.length > 0);

@@ -121,6 +121,62 @@ export const followRows: Rows = {
     phase: 'Pending',
     reason: 'Starting',
   },
+  'asks the events why the queue lets it wait': {
+    given: seen({ task: withStatus(claimed()), jobs: [oldJob({ suspended: true, queue: 'gpus' })] }),
+    does: ['read creation'],
+  },
+  'says why the queue lets it wait': {
+    given: seen({
+      task: withStatus(claimed()),
+      jobs: [oldJob({ suspended: true, queue: 'gpus' })],
+      creation: { problem: 'no quota left' },
+    }),
+    phase: 'Pending',
+    reason: 'Queued',
+    message: /LocalQueue "gpus": no quota left/,
+  },
+  'keeps what the queue said without asking again': {
+    given: seen({
+      task: withStatus(
+        claimed({ reason: 'Queued', message: 'Waiting for LocalQueue "gpus": no quota left' }),
+      ),
+      jobs: [oldJob({ suspended: true, queue: 'gpus' })],
+    }),
+    does: [],
+    reason: 'Queued',
+    message: /no quota left/,
+  },
+  'is Queued in the same attempt when the queue stops what runs': {
+    given: seen({
+      task: withStatus(running),
+      jobs: [aJob('unfinished', { suspended: true, queue: 'gpus' })],
+      pods: [aPod({ model: runningState })],
+    }),
+    does: [],
+    phase: 'Running',
+    reason: 'Queued',
+  },
+  'counts the pending deadline from when the queue lets the Job run': {
+    given: seen({
+      task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-02-01T00:00:00Z' } })),
+      jobs: [aJob('unfinished', { queue: 'gpus', startedAt: '2026-03-01T11:59:59Z' })],
+      pods: [aPod({ model: { waiting: { reason: 'ErrImagePull', message: 'x' } } })],
+    }),
+    does: [],
+    phase: 'Pending',
+    reason: 'ImagePull',
+  },
+  'gives a Job that its queue has just let run the time to be started': {
+    given: seen({
+      task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-02-01T00:00:00Z' } })),
+      jobs: [
+        { ...aJob('unfinished', { queue: 'gpus' }), conditions: [{ type: 'Suspended', status: 'True' }] },
+      ],
+    }),
+    does: [],
+    phase: 'Pending',
+    reason: 'Starting',
+  },
   'asks the events why no pod appears': {
     given: seen({ task: withStatus(claimed()), jobs: [oldJob()] }),
     does: ['read creation'],

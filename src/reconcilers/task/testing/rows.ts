@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Phase, TaskStatus } from '../../../api/task.ts';
 import type { TaskSpecInput } from '../../../api/task.ts';
 import { aJob, aTask, claimed, NOW, reporting } from '../../../jobs/testing/fixtures.ts';
+import type { JobView } from '../../../jobs/views.ts';
 import type { Observed } from '../observed.ts';
 
 /** One row of a planner table: what is seen, and what must follow. */
@@ -41,7 +42,7 @@ export function unrecorded(claimedAt?: Date) {
   return claimed({ attempt: { ...attempt, ...(claimedAt ? { claimedAt: claimedAt.toISOString() } : {}) } });
 }
 
-export function oldJob() {
-  const job = aJob();
+export function oldJob(more: Partial<JobView> = {}) {
+  const job = aJob('unfinished', more);
   return { ...job, metadata: { ...job.metadata, creationTimestamp: '2026-03-01T11:59:20Z' } };
 }

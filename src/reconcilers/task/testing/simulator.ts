@@ -213,6 +213,7 @@ export class Simulator {
       attempt,
       suspended: false,
       managedBy: undefined,
+      queue: undefined,
       startedAt: undefined,
       active: 1,
       conditions: [],
