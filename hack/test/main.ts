@@ -23,13 +23,15 @@ const SUITES: readonly Suite[] = [
     coverage: false,
     env: { FAULTS_SMOKE: '1' },
   },
+  // Of its own, because Kueue's webhooks stand before every Job of their control plane.
+  { name: 'kueue', files: ['test/kueue/**/*.test.ts'], timeoutMs: 120_000, coverage: false },
   { name: 'e2e', files: ['test/e2e/**/*.test.ts'], timeoutMs: 600_000, coverage: false },
 ];
 
 const COVERAGE_DIR = 'coverage/tmp';
 const LEAST_LINES = 85;
 
-const HELP = `Usage: node hack/test/main.ts [--only unit|integration|faults|e2e] [--grep TEXT]
+const HELP = `Usage: node hack/test/main.ts [--only unit|integration|faults|kueue|e2e] [--grep TEXT]
 
 Runs every test, or one kind. The last line is "N passed, N failed"; a skipped test counts as failed.`;
 

@@ -10,6 +10,10 @@ export interface History {
   readonly jobs: readonly Created[];
   readonly pods: readonly Created[];
   readonly deletions: readonly Deletion[];
+  /** How often a Job that was suspended was let run, by the Job's UID. */
+  readonly releases: ReadonlyMap<string, number>;
+  /** Requests of an operator that say anything about a Job's `spec.suspend`. */
+  readonly suspensions: readonly string[];
   /** Every request of an operator that changes something, refused ones included; leases and events are not among them. */
   readonly operatorWrites: readonly string[];
 }
@@ -100,6 +104,8 @@ export async function readHistory(namespace: string, from: number): Promise<Hist
     jobs: written.flatMap((event) => createdOf(event, 'jobs')),
     pods: written.flatMap((event) => createdOf(event, 'pods')),
     deletions: byOperator.flatMap(deletionOf),
+    releases: releasesOf(written.filter(({ objectRef }) => objectRef?.resource === 'jobs')),
+    suspensions: byOperator.filter(suspends).map(describe),
     operatorWrites: byOperator.map(describe),
   };
 }
@@ -140,6 +146,32 @@ function createdOf(event: AuditEvent, resource: string): Created[] {
   const { uid, name, annotations, ownerReferences } = data.metadata;
   const owner = ownerReferences.find(({ controller }) => controller)?.uid ?? '';
   return [{ uid, name, owner, attempt: Number(annotations[ANNOTATION.attempt] ?? 0) }];
+}
+
+const job = z.looseObject({ metadata, spec: z.looseObject({ suspend: z.boolean().optional() }) });
+
+function releasesOf(jobWrites: readonly AuditEvent[]): Map<string, number> {
+  const versions = jobWrites
+    .filter((event) => codeOf(event) < 300)
+    .flatMap(({ responseObject }) => job.safeParse(responseObject).data ?? [])
+    .toSorted((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion));
+  const suspended = new Set<string>();
+  const releases = new Map<string, number>();
+  for (const {
+    metadata: { uid },
+    spec,
+  } of versions) {
+    if (spec.suspend) suspended.add(uid);
+    else if (suspended.delete(uid)) releases.set(uid, (releases.get(uid) ?? 0) + 1);
+  }
+  return releases;
+}
+
+/** A Job as created carries the API server's default, false; a patch may be of any form, so its own text is searched. */
+function suspends({ objectRef, verb, requestObject }: AuditEvent): boolean {
+  if (objectRef?.resource !== 'jobs') return false;
+  if (verb === 'create') return job.safeParse(requestObject).data?.spec.suspend === true;
+  return JSON.stringify(requestObject ?? null).includes('"suspend"');
 }
 
 function deletionOf(event: AuditEvent): Deletion[] {

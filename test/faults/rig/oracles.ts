@@ -9,6 +9,7 @@ export function violationsOf(history: History, ledger: readonly ModelRun[]): str
     ...oneJobPerAttempt(history),
     ...onePodPerJob(history),
     ...onlyOurs(history),
+    ...suspendIsKueues(history),
     ...oneContainerAtOnce(ledger),
   ];
 }
@@ -55,11 +56,18 @@ function oneJobPerAttempt({ jobs }: History): string[] {
     );
 }
 
-/** O2: at most one pod is ever created per Job. */
-function onePodPerJob({ pods }: History): string[] {
-  return [...groupBy(pods, ({ owner }) => owner).values()]
-    .filter((created) => created.length > 1)
-    .map((created) => `O2 ${created.length} pods for one Job: ${created.map(({ name }) => name).join(', ')}`);
+/** O2: at most one pod is ever created per Job; a queue may have one for each time that it lets the Job run. */
+function onePodPerJob({ pods, releases }: History): string[] {
+  return [...groupBy(pods, ({ owner }) => owner)]
+    .filter(([job, created]) => created.length > Math.max(1, releases.get(job) ?? 0))
+    .map(
+      ([, created]) => `O2 ${created.length} pods for one Job: ${created.map(({ name }) => name).join(', ')}`,
+    );
+}
+
+/** A Job's `spec.suspend` belongs to the queue: the operator neither sets nor clears it. */
+function suspendIsKueues({ suspensions }: History): string[] {
+  return suspensions.map((request) => `I-suspend the operator wrote spec.suspend of a Job: ${request}`);
 }
 
 /** I12: what the operator deletes it names by UID. */
