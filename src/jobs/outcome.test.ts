@@ -39,51 +39,8 @@ const nothing: Evidence = {
   now: NOW,
 };
 
-const resumed = aJob('unfinished', { queue: 'gpus', startedAt: '2026-03-01T11:59:30Z' });
-const stopped = (at: Date) => {
-  const pod = aPod({ model: runningState });
-  return { ...pod, metadata: { ...pod.metadata, deletionTimestamp: at.toISOString() } };
-};
-
 const table: Record<string, Row> = {
   'a Job without a pod is starting': { given: {}, is: 'waiting', says: 'Starting' },
-  'a suspended Job is queued': {
-    given: { job: aJob('unfinished', { suspended: true, queue: 'gpus' }) },
-    is: 'waiting',
-    says: 'Queued',
-    message: /LocalQueue "gpus".*kubectl get localqueues -n lab/,
-  },
-  'a suspended Job repeats what its queue says': {
-    given: { job: aJob('unfinished', { suspended: true, queue: 'gpus' }), noPodBecause: 'no quota left' },
-    is: 'waiting',
-    says: 'Queued',
-    message: /LocalQueue "gpus": no quota left/,
-  },
-  'a Job that somebody suspended without a queue': {
-    given: { job: aJob('unfinished', { suspended: true }) },
-    is: 'waiting',
-    says: 'Queued',
-    message: /from outside/,
-  },
-  'a suspended Job is queued whatever its pod still does': {
-    given: {
-      job: aJob('unfinished', { suspended: true, queue: 'gpus' }),
-      pods: [aPod({ model: runningState })],
-    },
-    is: 'waiting',
-    says: 'Queued',
-  },
-  'a Job that runs again waits for the pod that its queue stopped': {
-    given: { job: resumed, pods: [stopped(NOW)] },
-    is: 'waiting',
-    says: 'Starting',
-    message: /night-1-x.*has ended/,
-  },
-  'a pod that its queue stopped and that never ends is lost': {
-    given: { job: resumed, pods: [stopped(new Date(NOW.getTime() - 120_000))] },
-    is: 'running',
-    says: 'NodeLost',
-  },
   'a pod refused by quota': {
     given: { noPodBecause: 'pods "x" is forbidden: exceeded quota: q' },
     is: 'waiting',

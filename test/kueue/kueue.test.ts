@@ -188,7 +188,11 @@ describe('tasks with spec.queue, admitted by a real Kueue', () => {
       await kueue.kill();
       try {
         await world.submit('task', { queue: queue.name });
-        const status = await world.until('task', 'AdmissionFailed', ({ reason }) => reason === 'AdmissionFailed');
+        const status = await world.until(
+          'task',
+          'AdmissionFailed',
+          ({ reason }) => reason === 'AdmissionFailed',
+        );
         assert.match(status.message ?? '', /failed calling webhook "mjob\.kb\.io"/);
       } finally {
         await kueue.start();
