@@ -15,11 +15,10 @@ const pod = (more: object) => podView({ metadata: { ...metadata, ...more }, spec
 const owner = (kind: string) => ({ kind, name: 'made-it', uid: 'o', controller: true });
 
 describe('jobView()', () => {
-  it('takes a Job for suspended until the Job controller has begun', () => {
+  it('takes a Job for suspended as long as its queue wants it, whatever the Job controller has noticed', () => {
     assert.equal(job({}).suspended, false);
     assert.equal(job({ suspend: true }).suspended, true);
-    assert.equal(job({ suspend: false }, [{ type: 'Suspended', status: 'True' }]).suspended, true);
-    assert.equal(job({ suspend: false }, [{ type: 'Suspended', status: 'False' }]).suspended, false);
+    assert.equal(job({ suspend: false }, [{ type: 'Suspended', status: 'True' }]).suspended, false);
   });
 
   it('names the controller in charge only when it is not the usual one', () => {

@@ -182,7 +182,8 @@ function noteOf({ log }: State, seen: Seen, response: ServerResponse): (status: 
   };
 }
 
-const reaches = (fault: Fault): boolean => ['drop-response', 'lie', 'pass', 'delay', 'mutate'].includes(fault.do);
+const reaches = (fault: Fault): boolean =>
+  ['drop-response', 'lie', 'pass', 'delay', 'mutate'].includes(fault.do);
 
 const mutated = (seen: Seen, change: (body: string) => string): Seen => ({
   ...seen,

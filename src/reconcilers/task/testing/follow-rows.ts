@@ -95,7 +95,7 @@ export const followRows: Rows = {
   'knows the first pod of a Job that the queue has just let go': {
     given: seen({
       task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-02-01T00:00:00Z' } })),
-      jobs: [aJob('unfinished', { suspended: true })],
+      jobs: [{ ...aJob(), conditions: [{ type: 'Suspended', status: 'True' }] }],
       pods: [aPod()],
     }),
     does: [],
