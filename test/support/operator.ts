@@ -13,8 +13,9 @@ export interface Operator {
   /** Lines of its log so far. */
   log(): readonly string[];
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
-  /** Freezes and thaws the process. */
-  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
+  readonly pid: number;
+  /** Freezes and thaws the process, or tells something to a module that was loaded before it. */
+  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGUSR2'): void;
   /** Its exit code, once it has ended by itself. */
   exited(): Promise<number | null>;
 }
@@ -24,6 +25,9 @@ export interface OperatorOptions {
   /** Watched namespaces; also the place of the Lease. */
   readonly namespace: string;
   readonly config?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** A module that is loaded before the operator. */
+  readonly preload?: string;
 }
 
 const START_MS = 20_000;
@@ -34,6 +38,8 @@ export async function startOperator({
   kubeconfig,
   namespace,
   config = {},
+  env = {},
+  preload,
 }: OperatorOptions): Promise<Operator> {
   const port = ports++;
   const file = join(await mkdtemp(join(tmpdir(), 'operator-')), 'config.yaml');
@@ -48,9 +54,10 @@ export async function startOperator({
   await writeFile(file, stringify({ ...base, ...config }));
   const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
   const args = [join(source, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
-  const child = spawn(process.execPath, args, {
+  const before = preload === undefined ? [] : ['--import', preload];
+  const child = spawn(process.execPath, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LOG_LEVEL: 'info' },
+    env: { ...process.env, LOG_LEVEL: 'info', ...env },
   });
   const lines: string[] = [];
   for (const stream of [child.stdout, child.stderr])
@@ -58,9 +65,10 @@ export async function startOperator({
   const healthUrl = `http://127.0.0.1:${port}`;
   const operator = {
     healthUrl,
+    pid: child.pid ?? 0,
     log: () => lines.join('').split('\n'),
     stop: (signal?: 'SIGTERM' | 'SIGKILL') => stop(child, signal),
-    signal: (name: 'SIGSTOP' | 'SIGCONT') => void child.kill(name),
+    signal: (name: NodeJS.Signals) => void child.kill(name),
     exited: () => exitOf(child),
   };
   try {

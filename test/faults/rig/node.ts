@@ -50,6 +50,7 @@ export interface Behaviour {
 
 const POLL_MS = 100;
 const SCHEDULING_MS = 300;
+const UNREACHABLE_MS = 60_000;
 
 const rawPod = z.object({
   metadata: z.object({
@@ -275,6 +276,20 @@ async function step(
   return { code, message: await readFile(terminationLog, 'utf8').catch(() => '') };
 }
 
+type Api = ReturnType<typeof controlPlane>['api'];
+
+/** As kubelet does, asks again while the API server does not answer at all. */
+async function insist(...call: Parameters<Api['call']>): ReturnType<Api['call']> {
+  for (const end = performance.now() + UNREACHABLE_MS; ; ) {
+    try {
+      return await controlPlane().api.call(...call);
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      await pause(POLL_MS);
+    }
+  }
+}
+
 const podPath = ({ metadata }: Pod): string =>
   `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}`;
 
@@ -282,13 +297,13 @@ async function bind(node: Node, pod: Pod): Promise<void> {
   const target = { apiVersion: 'v1', kind: 'Node', name: node.name };
   const { name, uid } = pod.metadata;
   const body = { apiVersion: 'v1', kind: 'Binding', metadata: { name, uid }, target };
-  expectOk(await controlPlane().api.call('POST', `${podPath(pod)}/binding`, { body }));
+  expectOk(await insist('POST', `${podPath(pod)}/binding`, { body }));
   await setStatus(pod, running('prepare'));
 }
 
 async function setStatus(pod: Pod, status: object): Promise<void> {
   const body = { metadata: { uid: pod.metadata.uid }, status };
-  const answer = await controlPlane().api.call('PATCH', `${podPath(pod)}/status`, {
+  const answer = await insist('PATCH', `${podPath(pod)}/status`, {
     body,
     contentType: 'application/strategic-merge-patch+json',
   });
@@ -309,7 +324,7 @@ async function remove(pod: Pod, stopMs: number): Promise<void> {
     gracePeriodSeconds: 0,
     preconditions: { uid: pod.metadata.uid },
   };
-  await controlPlane().api.call('DELETE', podPath(pod), { body });
+  await insist('DELETE', podPath(pod), { body });
 }
 
 async function untilAborted(ms: number | undefined, signal: AbortSignal): Promise<void> {

@@ -68,8 +68,22 @@ export interface WatchLine {
  * - corrupt: half of it, with a newline
  * - split: in two chunks with a pause between them
  * - end: instead of it the stream ends
+ * - skip: instead of it comes a bookmark of its version: the stream claims to have told everything
+ * - expire: instead of it the stream says 410 and ends
+ * - huge: instead of it comes one of 50 MB
+ * - flood: it comes 40 times
  */
-export type LineFault = 'drop' | 'twice' | 'replay' | 'corrupt' | 'split' | 'end';
+export type LineFault =
+  | 'drop'
+  | 'twice'
+  | 'replay'
+  | 'corrupt'
+  | 'split'
+  | 'end'
+  | 'skip'
+  | 'expire'
+  | 'huge'
+  | 'flood';
 
 export interface LineRule {
   readonly matches: (line: WatchLine) => boolean;
@@ -77,6 +91,16 @@ export interface LineRule {
   /** @default 1 */
   readonly times?: number;
 }
+
+/** The kinds on whose events the life of a task depends. */
+export const KINDS = ['analysistasks', 'jobs', 'pods'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** The requests that begin a watch of one kind. */
+export const watchesOf =
+  (kind: Kind) =>
+  ({ isWatch, path }: Seen): boolean =>
+    isWatch && path.includes(`/${kind}?`);
 
 /** Rules that are used up in the order in which they were given. */
 export class RuleBook<T extends { readonly times?: number }> {
