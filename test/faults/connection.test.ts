@@ -241,17 +241,15 @@ async function change({ lab }: World, pod: PodView, number: number): Promise<voi
 /** The most keys that waited for a worker at any look during `act`. */
 async function deepestQueue(operator: Operator, act: () => Promise<void>): Promise<number> {
   let deepest = 0;
-  let isOver = false;
+  const over = new AbortController();
   const look = async (): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       deepest = Math.max(deepest, await metricOf(operator, 'workqueue_depth', 'name="analysistask"'));
       await pause(LOOK_MS);
     }
   };
   const looking = look();
-  await act().finally(() => {
-    isOver = true;
-  });
+  await act().finally(() => over.abort());
   await looking;
   return deepest;
 }

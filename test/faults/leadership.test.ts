@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe } from 'mocha';
+import { z } from 'zod';
+import { API_VERSION } from '../../src/api/keys.ts';
+import type { ModelSpecInput } from '../../src/api/model.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Operator } from '../support/operator.ts';
@@ -8,6 +12,7 @@ import { type Proxy, startProxy } from './rig/proxy.ts';
 import { row } from './rig/row.ts';
 import type { Logged } from './rig/rules.ts';
 import { startSilentPod } from './rig/silent-pod.ts';
+import { extendTaskStatus } from './rig/newer-version.ts';
 import { kindOfWrite, REFERENCE, runReference } from './rig/workload.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
 
@@ -33,11 +38,14 @@ interface Pair {
 
 type Options = NonNullable<Parameters<World['operator']>[0]>;
 
+/** Short, and still longer than a renewal takes on a machine with much to do. */
+const SHORT = { leaseDurationSeconds: 6, renewDeadlineSeconds: 4, retryPeriodSeconds: 1 };
+
 /** Two operators, each with its own line to the API server; the first one leads, unless both are forced to. */
 async function inPair(
   prefix: string,
   run: (pair: Pair) => Promise<void>,
-  both: Options = {},
+  both: Options = { config: { leaderElection: SHORT } },
   ofFirst: Options['config'] = {},
 ): Promise<void> {
   const own = await startProxy(controlPlane().kubeconfig);
@@ -52,11 +60,10 @@ async function inPair(
   }
 }
 
-/** The lease as it is installed: 15 s, 10 s, 2 s. */
+/** The lease as it is installed. */
+const INSTALLED = { leaseDurationSeconds: 15, renewDeadlineSeconds: 10, retryPeriodSeconds: 2 };
 const defaultLease = async (run: (pair: Pair) => Promise<void>): Promise<void> =>
-  inPair('takeover', run, {
-    config: { leaderElection: { leaseDurationSeconds: 15, renewDeadlineSeconds: 10, retryPeriodSeconds: 2 } },
-  });
+  inPair('takeover', run, { config: { leaderElection: INSTALLED } });
 
 describe('E1 the leader stops', () => {
   row(
@@ -137,7 +144,7 @@ describe('E2 the leader is cut off', () => {
             await pod.close();
           }
         },
-        {},
+        undefined,
         { progress: { enabled: true, intervalSeconds: 1 } },
       ),
   );
@@ -239,3 +246,154 @@ describe('E4 somebody touches the lease', () => {
         }),
     );
 });
+
+const SHIFTED_CLOCK = join(import.meta.dirname, 'rig', 'shifted-clock.ts');
+const HOUR_MS = 3_600_000;
+
+describe("E5 the operator's clock", () => {
+  const patient: Partial<ModelSpecInput> = {
+    failure: { maxAttempts: 2, backoffSeconds: 4, pendingDeadlineSeconds: 600 },
+  };
+
+  for (const hours of [1, -1])
+    row(
+      `E5/${hours > 0 ? 'ahead' : 'behind'}`,
+      `is off by ${hours} h: no deadline comes early, none late, and every stamp is true`,
+      () => inWorld('skewed', (world) => underSkew(world, hours * HOUR_MS), patient),
+      { smoke: hours > 0 },
+    );
+
+  row('E5/jump', 'is set back by 10 min during a backoff: the next attempt comes when it should', () =>
+    inWorld(
+      'jump',
+      async (world) => {
+        const operator = await world.operator({
+          forced: true,
+          preload: SHIFTED_CLOCK,
+          env: { CLOCK_JUMP_MS: '-600000' },
+        });
+        world.node.script('retried', (attempt) => ({ model: attempt === 1 ? 'fails' : 'succeeds' }));
+        await world.submit('retried');
+        await world.until('retried', 'a backoff', ({ reason }) => reason === 'Retrying');
+        operator.signal('SIGUSR2');
+        const jumped = (): true | undefined =>
+          operator.log().some((line) => line.includes('The clock jumped')) ? true : undefined;
+        await eventually('the clock jumps', jumped);
+        await world.submit('after');
+        await world.sound({ retried: 'Succeeded', after: 'Succeeded' });
+        await assertTrueStamps(world, ['retried', 'after']);
+      },
+      patient,
+    ),
+  );
+});
+
+/** Tasks that began under a true clock, and tasks that begin under a wrong one. */
+async function underSkew(world: World, shiftMs: number): Promise<void> {
+  const { node } = world;
+  node.script('running', () => ({ model: 'hangs' }));
+  node.script('retried', (attempt) => ({ model: attempt === 1 ? 'fails' : 'succeeds' }));
+  const healthy = await world.operator({ forced: true });
+  await world.submit('kept', { ttlSecondsAfterSettled: 1800 });
+  await world.submit('waiting', { model: 'not-there-yet' });
+  await world.submit('running');
+  await Promise.all([world.ended('kept'), world.running('running'), waitsForModel(world)]);
+  await healthy.stop();
+  const env = { CLOCK_SHIFT_MS: String(shiftMs) };
+  const skewed = await world.operator({ forced: true, preload: SHIFTED_CLOCK, env });
+  await world.submit('retried');
+  await world.ended('retried');
+  await cancel(world, 'running');
+  await world.sound({
+    kept: 'Succeeded',
+    waiting: { waits: 'ModelNotFound' },
+    running: 'Cancelled',
+    retried: 'Succeeded',
+  });
+  await assertTrueStamps(world, ['kept', 'waiting', 'running', 'retried']);
+  assert.ok(skewed.log().some((line) => line.includes('set it by NTP')));
+}
+
+const waitsForModel = (world: World): Promise<unknown> =>
+  world.until('waiting', 'waits for its model', ({ reason }) => reason === 'ModelNotFound');
+
+const STAMP = /"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"/g;
+/** The API server's stamps have whole seconds. */
+const TOLERANCE_MS = 2000;
+
+/** Every time in a status lies between the task's creation and now, and it did not end before it started. */
+async function assertTrueStamps({ lab }: World, tasks: readonly string[]): Promise<void> {
+  for (const task of tasks) {
+    const { metadata, status = {} } = await lab.get(task);
+    const [from, to] = [Date.parse(metadata.creationTimestamp) - TOLERANCE_MS, Date.now() + TOLERANCE_MS];
+    for (const [, stamp = ''] of JSON.stringify(status).matchAll(STAMP))
+      assert.ok(Date.parse(stamp) >= from && Date.parse(stamp) <= to, `${task}: ${stamp} is not true`);
+    const { startedAt, finishedAt } = status;
+    if (startedAt && finishedAt)
+      assert.ok(
+        Date.parse(finishedAt) + TOLERANCE_MS >= Date.parse(startedAt),
+        `${task} ended before it began`,
+      );
+  }
+}
+
+describe('E6 an upgrade and the way back', () => {
+  row('E6/rolling', 'the operator is replaced twice while the whole workload runs', () =>
+    inWorld('rolling', async (world) => {
+      const config = { leaderElection: SHORT };
+      let operator = await world.operator({ config });
+      const workload = runReference(world);
+      for (const task of ['cancelled', 'paused']) {
+        await world.running(task).catch(() => undefined); // it may be over already
+        const next = await world.operator({ config });
+        assert.equal(await operator.stop(), 0);
+        await leads(next);
+        operator = next;
+      }
+      await workload;
+      await world.sound(REFERENCE);
+    }),
+  );
+
+  row(
+    'E6/newer-status',
+    'what a newer version wrote into a status outlives the older one that takes over',
+    async () => {
+      const restore = await extendTaskStatus();
+      try {
+        await inWorld('newer', async (world) => {
+          world.node.script('task', () => ({ runMs: 5000 }));
+          const newer = await world.operator({ forced: true });
+          await world.submit('task');
+          await world.running('task');
+          await newer.stop();
+          const later = { attempt: { later: 'in the attempt' }, later: { delivered: [1, 2] } };
+          await writeStatus(world, 'task', later);
+          await world.operator({ forced: true });
+          await world.sound({ task: 'Succeeded' });
+          const { status } = versionless.parse(await rawTask(world, 'task'));
+          assert.deepEqual(status.later, later.later);
+          assert.equal(status.attempt.later, later.attempt.later);
+        });
+      } finally {
+        await restore();
+      }
+    },
+  );
+});
+
+const versionless = z.object({
+  status: z.object({ later: z.unknown(), attempt: z.object({ later: z.unknown() }) }),
+});
+
+const taskPath = ({ lab }: World, task: string): string =>
+  `/apis/${API_VERSION}/namespaces/${lab.namespace}/analysistasks/${task}`;
+
+const rawTask = async (world: World, task: string): Promise<unknown> =>
+  expectOk(await controlPlane().api.call('GET', taskPath(world, task)));
+
+async function writeStatus(world: World, task: string, status: object): Promise<void> {
+  const contentType = 'application/merge-patch+json';
+  const path = `${taskPath(world, task)}/status`;
+  expectOk(await controlPlane().api.call('PATCH', path, { body: { status }, contentType }));
+}

@@ -222,14 +222,14 @@ async function lose(world: World, { resource, isLost, always = false, act, ends 
 
 describe('C4 events come twice, late or in another order', () => {
   const all = (fault: LineFault) => (world: World) => {
-    const { hits, remove } = world.proxy.tamper({
+    const rule = world.proxy.tamper({
       matches: ({ type }) => type !== 'BOOKMARK',
       fault,
       times: Number.POSITIVE_INFINITY,
     });
     return () => {
-      remove();
-      assert.ok(hits() > 50, `only ${hits()} lines met the fault`);
+      rule.remove();
+      assert.ok(rule.hits() > 50, `only ${rule.hits()} lines met the fault`);
     };
   };
   const reorder = ({ proxy }: World) => {

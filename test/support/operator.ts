@@ -20,11 +20,14 @@ export interface Operator {
   exited(): Promise<number | null>;
 }
 
+export type OperatorConfig = Readonly<Record<string, unknown>> & { readonly leaderElection?: object };
+
 export interface OperatorOptions {
   readonly kubeconfig: string;
   /** Watched namespaces; also the place of the Lease. */
   readonly namespace: string;
-  readonly config?: Readonly<Record<string, unknown>>;
+  /** Over the configuration of tests; `leaderElection` over its single keys. */
+  readonly config?: OperatorConfig;
   readonly env?: Readonly<Record<string, string>>;
   /** A module that is loaded before the operator. */
   readonly preload?: string;
@@ -51,7 +54,8 @@ export async function startOperator({
     health: { port, host: '127.0.0.1' },
     progress: { enabled: false },
   };
-  await writeFile(file, stringify({ ...base, ...config }));
+  const leaderElection = { ...base.leaderElection, ...config.leaderElection };
+  await writeFile(file, stringify({ ...base, ...config, leaderElection }));
   const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
   const args = [join(source, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
   const before = preload === undefined ? [] : ['--import', preload];

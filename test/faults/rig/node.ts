@@ -280,11 +280,11 @@ type Api = ReturnType<typeof controlPlane>['api'];
 
 /** As kubelet does, asks again while the API server does not answer at all. */
 async function insist(...call: Parameters<Api['call']>): ReturnType<Api['call']> {
-  for (const end = performance.now() + UNREACHABLE_MS; ; ) {
+  for (const deadline = performance.now() + UNREACHABLE_MS; ; ) {
     try {
       return await controlPlane().api.call(...call);
     } catch (error) {
-      if (performance.now() > end) throw error;
+      if (performance.now() > deadline) throw error;
       await pause(POLL_MS);
     }
   }

@@ -87,14 +87,16 @@ const FAULTS: Readonly<Record<Exclude<LineFault, 'drop'> | 'none', Send>> = {
   },
 };
 
+const ENDS = ['drain', 'close'] as const;
+
 /** Waits while the other end does not read; one that is gone reads nothing. */
 async function write(to: Writable, text: string): Promise<void> {
   if (to.destroyed || to.writableEnded) return;
   if (to.write(text)) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  for (const event of ['drain', 'close']) to.once(event, resolve);
+  for (const end of ENDS) to.once(end, resolve);
   await promise;
-  for (const event of ['drain', 'close']) to.off(event, resolve);
+  for (const end of ENDS) to.off(end, resolve);
 }
 
 function lineOf(resource: string, line: string): WatchLine | undefined {

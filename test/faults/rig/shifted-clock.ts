@@ -12,8 +12,7 @@ let shiftMs = Number(process.env['CLOCK_SHIFT_MS'] ?? 0);
 const now = (): number => RealDate.now() + shiftMs;
 
 globalThis.Date = new Proxy(RealDate, {
-  construct: (target, args: unknown[]): Date =>
-    args.length === 0 ? new target(now()) : (Reflect.construct(target, args) as Date),
+  construct: (target, args: unknown[]): Date => Reflect.construct(target, args.length === 0 ? [now()] : args),
   get: (target, key): unknown => (key === 'now' ? now : Reflect.get(target, key)),
 });
 

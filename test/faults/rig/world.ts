@@ -6,7 +6,7 @@ import { isAlive } from '../../../src/jobs/views.ts';
 import { controlPlane, wantControlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Lab, openLab } from '../../support/lab.ts';
-import { type Operator, startOperator } from '../../support/operator.ts';
+import { type Operator, type OperatorConfig, startOperator } from '../../support/operator.ts';
 import { auditPosition, type History, readHistory } from './history.ts';
 import { type PlayedNode, startNode } from './node.ts';
 import { violationsOf } from './oracles.ts';
@@ -54,7 +54,7 @@ export interface OperatorChoice {
   readonly forced?: boolean;
   /** A proxy of its own, when two operators are to see different things. */
   readonly proxy?: Proxy;
-  readonly config?: Readonly<Record<string, unknown>>;
+  readonly config?: OperatorConfig;
   readonly env?: Readonly<Record<string, string>>;
   readonly preload?: string;
 }
