@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'mocha';
 import { z } from 'zod';
-import { expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Operator } from '../support/operator.ts';
 import { counted, memoryOf, metricOf } from './rig/measure.ts';
@@ -13,9 +12,6 @@ import { type Expected, inWorld, type World } from './rig/world.ts';
 
 const ended = (operator: Operator, kind: Kind, why: 'gone' | 'garbage'): Promise<true> =>
   counted(operator, 1, 'informer_watches_ended_total', `resource="${kind}"`, `why="${why}"`);
-
-const desire = async ({ lab }: World, task: string, desired: string): Promise<void> =>
-  void expectOk(await lab.patchTask(task, { spec: { desired } }));
 
 /** What happens while nothing is told: one task ends by its user, one is deleted, one is new. */
 const MISSED: Readonly<Record<string, Expected>> = {
@@ -33,7 +29,7 @@ async function blindly(world: World, beforeSight: () => Promise<void> | void): P
   }
   await Promise.all(['cancelled', 'deleted'].map((task) => world.running(task)));
   proxy.freeze();
-  await desire(world, 'cancelled', 'Cancel');
+  await world.desire('cancelled', 'Cancel');
   await world.lab.deleteTask('deleted');
   await world.submit('fresh');
   await beforeSight();
@@ -139,7 +135,7 @@ const runningThen =
     await world.running('task');
     await act(world);
   };
-const cancelled = runningThen((world) => desire(world, 'task', 'Cancel'));
+const cancelled = runningThen((world) => world.desire('task', 'Cancel'));
 
 /** Each kind of event of each kind of object, lost while the stream claims to have told everything. */
 const LOSSES: Readonly<Record<string, Loss>> = {

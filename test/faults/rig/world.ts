@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { ModelSpecInput } from '../../../src/api/model.ts';
 import type { Phase, TaskStatus } from '../../../src/api/task.ts';
 import { isAlive } from '../../../src/jobs/views.ts';
-import { controlPlane, wantControlPlane } from '../../support/control-plane.ts';
+import { controlPlane, expectOk, wantControlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Lab, openLab } from '../../support/lab.ts';
 import { type Operator, type OperatorConfig, startOperator } from '../../support/operator.ts';
@@ -37,6 +37,8 @@ export interface World {
   /** Starts an operator behind the proxy. `forced` leads without asking the lease. */
   operator(options?: OperatorChoice): Promise<Operator>;
   submit(name: string, spec?: object): Promise<void>;
+  /** Changes spec.desired, as a user does. */
+  desire(name: string, desired: 'Run' | 'Suspend' | 'Cancel'): Promise<void>;
   /** Waits for a status for which `wanted` holds, as long as a recovery may take. */
   until(name: string, what: string, wanted: (status: TaskStatus) => boolean): Promise<TaskStatus>;
   running(name: string): Promise<TaskStatus>;
@@ -100,6 +102,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
       const answer = await lab.task(task, { model: name, dataset: { path: DATASET }, ...spec });
       assert.equal(answer.status, 201, JSON.stringify(answer.body));
     },
+    desire: async (task, desired) => void expectOk(await lab.patchTask(task, { spec: { desired } })),
     running: (task) => until(task, 'Running', ({ phase }) => phase === 'Running'),
     ended: (task) => until(task, 'its end', ({ settled }) => settled === true),
     history: () => readHistory(lab.namespace, from),
