@@ -69,6 +69,11 @@ async function underSkew(world: World, shiftMs: number): Promise<void> {
     running: 'Cancelled',
     retried: 'Succeeded',
   });
+  assert.equal(
+    (await world.lab.get('waiting')).status?.phase,
+    'Pending',
+    'the pending deadline was not reached',
+  );
   await assertTrueStamps(world, ['kept', 'waiting', 'running', 'retried']);
   assert.ok(skewed.log().some((line) => line.includes('set it by NTP')));
 }

@@ -33,7 +33,7 @@ export interface OperatorOptions {
   readonly preload?: string;
 }
 
-const START_MS = 20_000;
+const START_MS = 60_000;
 let ports = 20_000 + (process.pid % 10_000);
 
 /** Starts the controller from its sources (`ANALYSIS_OPERATOR_SOURCE` names another copy of them) and waits until it is ready. */

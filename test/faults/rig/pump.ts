@@ -34,11 +34,15 @@ interface Ends {
 export function startPump(resource: string, { from, to }: Ends, rules: RuleBook<LineRule>): Pump {
   const gate = createGate();
   const held: string[] = [];
+  const ghosts = new Map<string, string>();
   const pass = async (line: string): Promise<void> => {
     const seen = lineOf(resource, line);
     const fault = seen && rules.take((rule) => rule.matches(seen))?.fault;
     if (fault === 'drop' || !seen) return fault ? undefined : write(to, `${line}\n`);
     if (fault === 'replay') held.push(line);
+    if (fault === 'ghost') ghosts.set(seen.name, line);
+    const ghost = seen.type === 'DELETED' ? ghosts.get(seen.name) : undefined;
+    if (ghost) held.push(ghost);
     await FAULTS[fault ?? 'none'](to, line, seen);
     if (fault !== 'replay') for (const old of held.splice(0)) await write(to, `${old}\n`);
   };
@@ -62,6 +66,7 @@ const plain: Send = (to, line) => write(to, `${line}\n`);
 const FAULTS: Readonly<Record<Exclude<LineFault, 'drop'> | 'none', Send>> = {
   none: plain,
   replay: plain,
+  ghost: plain,
   end: (to) => void to.end(),
   twice: (to, line) => write(to, `${line}\n${line}\n`),
   flood: (to, line) => write(to, `${line}\n`.repeat(FLOOD)),

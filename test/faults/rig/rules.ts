@@ -65,6 +65,7 @@ export interface WatchLine {
  * - drop: the operator never gets it
  * - twice: it gets it again right away
  * - replay: it gets it again at the end of the next line, out of order
+ * - ghost: it gets it in time, and again after the object's DELETED
  * - corrupt: half of it, with a newline
  * - split: in two chunks with a pause between them
  * - end: instead of it the stream ends
@@ -77,6 +78,7 @@ export type LineFault =
   | 'drop'
   | 'twice'
   | 'replay'
+  | 'ghost'
   | 'corrupt'
   | 'split'
   | 'end'
