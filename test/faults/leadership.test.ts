@@ -184,7 +184,12 @@ describe('E3 two leaders', () => {
     'old-tasks': [
       'one of them has old copies of tasks from the first claim on',
       ['analysistasks'],
-      (world) => world.until('ok', 'claimed', ({ attempt }) => attempt !== undefined),
+      ({ lab }) =>
+        eventually(
+          'a claim',
+          async () => (await lab.get('ok').catch(() => undefined))?.status?.attempt,
+          RECOVERY_MS,
+        ),
     ],
   };
   for (const [id, [title, hidden, begin]] of Object.entries(blindness))
