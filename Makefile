@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo demo-clean test unit integration faults e2e verify generate format build cluster-up cluster-down cluster-status
+.PHONY: help demo demo-clean test unit integration faults e2e bench verify generate format build cluster-up cluster-down cluster-status
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,6 +30,9 @@ unit integration e2e: $(INSTALLED) ## One kind of test
 
 faults: $(INSTALLED) ## Every fault row, every crash plan and the mutants (up to 75 min; SHARD=1/2 for a half)
 	@node hack/faults/main.ts $(ARGS)
+
+bench: $(INSTALLED) ## What must be fast, beside a baseline of the same run (ARGS="plan")
+	@node hack/bench/main.ts $(ARGS)
 
 verify: $(INSTALLED) ## The gate: generated files, format, lint, types, unused code, clean tree
 	@bash hack/verify.sh

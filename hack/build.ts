@@ -12,7 +12,7 @@ const manifest = z.object({ name: z.string(), version: z.string(), license: z.st
 export type BuildResult = { readonly directory: string; readonly hash: string; readonly files: number };
 
 // Bundled CommonJS packages call `require`, which an ES module does not have.
-const BANNER =
+export const BANNER =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
 /**

@@ -51,6 +51,18 @@ export const configSchema = z
       .min(0)
       .default(10)
       .describe('attempts that may be lost to disruptions before a task fails'),
+    nodeLost: z
+      .strictObject({
+        afterSeconds: seconds()
+          .default(60)
+          .describe('how long a deleted pod may outlive its grace before its node counts as lost'),
+        forceDeleteAfterSeconds: seconds()
+          .optional()
+          .describe(
+            'how long after that its pod is removed without the word of the node and another attempt follows; never by default',
+          ),
+      })
+      .prefault({}),
     leaderElection: z
       .strictObject({
         enabled: z.boolean().default(true).describe('needed as soon as there are two replicas'),

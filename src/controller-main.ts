@@ -96,6 +96,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     allowTags: config.allowTags,
     pendingDeadlineSeconds: config.pendingDeadlineSeconds,
     maxDisruptions: config.maxDisruptions,
+    nodeLost: config.nodeLost,
     callbackEndpoints: [],
   };
   const tasks = createTaskController({

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { kubeconfigFile, type ControlPlaneLayout } from './flags.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
@@ -30,6 +30,7 @@ export async function ensureCredentials(
   },
 ): Promise<void> {
   const { dir, pki } = layout;
+  await mkdir(pki, { recursive: true });
   await Promise.all([ensureCa(pki, 'ca'), ensureCa(pki, 'front-proxy-ca'), ensureServiceAccountKey(pki)]);
   const requests = [apiserverCert(layout), ...CLIENTS, ...(options.extraCerts ?? [])];
   for (const request of requests) await ensureCert(pki, request);

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { readSync } from 'node:fs';
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { type AudioHeader, isAudio, readAudioHeader } from './audio.ts';
+import type { ReadAt } from './file-access.ts';
 import { wav } from './testing/fixtures.ts';
 
 /** A FLAC file without frames: its STREAMINFO block tells everything that a header can tell. */
@@ -30,11 +32,12 @@ describe('audio headers', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  async function read(name: string, content: Buffer): Promise<AudioHeader> {
+  async function headerOf(name: string, content: Buffer): Promise<AudioHeader> {
     await writeFile(join(folder, name), content);
     const file = await open(join(folder, name));
     try {
-      return await readAudioHeader(name, file.fd, content.length);
+      const read: ReadAt = (buffer, at) => readSync(file.fd, buffer, 0, buffer.length, at);
+      return await readAudioHeader({ name, fd: file.fd, size: content.length, read });
     } finally {
       await file.close();
     }
@@ -47,16 +50,16 @@ describe('audio headers', () => {
   ];
   for (const [name, content, expected] of good) {
     it(`reads ${name}`, async () => {
-      const { sampleRate, channels, seconds } = await read(name, content);
+      const { sampleRate, channels, seconds } = await headerOf(name, content);
       assert.deepEqual({ sampleRate, channels, seconds }, expected);
     });
   }
 
   it('estimates the length of an MP3 that does not tell it', async () => {
-    const { sampleRate, channels, seconds } = await read('a.mp3', mp3(100));
+    const { sampleRate, channels, seconds } = await headerOf('a.mp3', mp3(100));
     assert.deepEqual([sampleRate, channels], [44100, 2]);
     assert.ok(Math.abs(seconds - (100 * 1152) / 44100) < 0.1, `${seconds} s`);
-    assert.equal((await read('mono.mp3', mp3(100, { mono: true }))).channels, 1);
+    assert.equal((await headerOf('mono.mp3', mp3(100, { mono: true }))).channels, 1);
   });
 
   const bad: readonly (readonly [string, Buffer, RegExp])[] = [
@@ -68,7 +71,7 @@ describe('audio headers', () => {
   ];
   for (const [name, content, message] of bad) {
     it(`refuses ${name}`, async () => {
-      await assert.rejects(read(name, content), { name: 'AudioError', message });
+      await assert.rejects(headerOf(name, content), { name: 'AudioError', message });
     });
   }
 

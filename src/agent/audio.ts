@@ -2,6 +2,7 @@
  * What the header of an audio file says. WAV has a reader of its own (it knows truncated and streamed files, and costs
  * two or three small reads); the compressed formats are read by music-metadata, which is loaded only when there is one.
  */
+import type { ReadAt } from './file-access.ts';
 import { readWavHeader, WavError } from './wav.ts';
 
 export interface AudioHeader {
@@ -25,15 +26,20 @@ export function isAudio(name: string): boolean {
   return WAV.test(name) || COMPRESSED.test(name);
 }
 
-/**
- * Reads the header of the regular file that is open as `fd`. Throws AudioError for what is no usable audio; errors of
- * the file system pass through.
- */
-export async function readAudioHeader(name: string, fd: number, size: number): Promise<AudioHeader> {
+/** A regular file that is open. */
+export interface OpenAudio {
+  readonly name: string;
+  readonly fd: number;
+  readonly size: number;
+  readonly read: ReadAt;
+}
+
+/** Reads the header. Throws AudioError for what is no usable audio; errors of the file system pass through. */
+export async function readAudioHeader({ name, fd, size, read }: OpenAudio): Promise<AudioHeader> {
   if (size === 0) throw new AudioError('is empty (0 bytes)');
   if (!WAV.test(name)) return readCompressed(name, fd);
   try {
-    return await readWavHeader(fd, size);
+    return await readWavHeader(read, size);
   } catch (error) {
     if (error instanceof WavError) throw new AudioError(error.message, { cause: error });
     throw error;

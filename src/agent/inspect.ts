@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
+import type { Hash } from 'node:crypto';
 import type { ModelOutput } from '../api/model.ts';
 import { formatCheck } from './format.ts';
 import { openUntrusted, statUntrusted } from './paths.ts';
@@ -10,7 +11,7 @@ export type OutputRule = Pick<ModelOutput, 'format' | 'allowEmpty'>;
 /** Either the facts of a complete output or the second half of a sentence about what is wrong with it. */
 export type Inspection = { readonly record: OutputRecord } | { readonly problem: string };
 
-const BLOCK = 262144;
+const BLOCK = 1048576;
 
 /** Reads an output once: hashes it, checks its format and flushes it to the disk. */
 export async function inspectOutput(
@@ -32,29 +33,35 @@ async function inspectOpen(file: OpenFile, path: string, rule: OutputRule): Prom
   const { handle, stats: before } = file;
   if (before.size === 0 && !rule.allowEmpty) return { problem: 'is empty' };
   const check = formatCheck(before.size === 0 ? 'Any' : rule.format);
-  const hash = createHash('sha256');
-  const size = await readAll(file, (chunk) => {
-    hash.update(chunk);
-    check.update(chunk);
-  });
+  const { size, sha256 } = await readAll(file, check.update);
   const problem = check.finish();
   if (problem !== undefined) return { problem };
   await handle.datasync();
   const { ino, mtimeMs, ctimeMs, size: after } = await handle.stat();
   if (after !== size || mtimeMs !== before.mtimeMs) return { problem: 'was still being written' };
-  return { record: { path, size, sha256: hash.digest('hex'), ino, mtimeMs, ctimeMs } };
+  return { record: { path, size, sha256, ino, mtimeMs, ctimeMs } };
 }
 
-async function readAll({ handle, stats }: OpenFile, use: (chunk: Buffer) => void): Promise<number> {
+/** Reads a file of any size in bounded memory. */
+async function readAll(
+  { handle, stats }: OpenFile,
+  use: (chunk: Buffer) => void,
+): Promise<{ readonly size: number; readonly sha256: string }> {
   // One byte more than the file holds tells its end, so a small file takes one read.
   const buffer = Buffer.allocUnsafe(Math.min(stats.size + 1, BLOCK));
+  let sum: Hash | undefined;
   let position = 0;
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- a file is read from front to back
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
-    use(buffer.subarray(0, bytesRead));
+    const chunk = buffer.subarray(0, bytesRead);
+    use(chunk);
+    const isLast = bytesRead === 0 || position + bytesRead === stats.size;
+    // A hash object outlives its use in native memory: most files do without.
+    if (isLast && sum === undefined) return { size: bytesRead, sha256: hash('sha256', chunk) };
+    sum = (sum ?? createHash('sha256')).update(chunk);
     position += bytesRead;
-    if (bytesRead === 0 || position === stats.size) return position;
+    if (isLast) return { size: position, sha256: sum.digest('hex') };
   }
 }
 

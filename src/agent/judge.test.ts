@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import type { AgentCategory } from './failure.ts';
 import { aRequest } from './testing/fixtures.ts';
 import { judge } from './judge.ts';
+import { Tally } from './tally.ts';
 import type { Verdict } from './verify.ts';
 
 const ROOMY = { freeBytes: 1e9, totalBytes: 1e10 };
 
 function verdict(name: string, category?: AgentCategory): Verdict {
-  const unit = { id: name, key: name, name, inputs: [], outputs: [], state: 'run' } as const;
+  const unit = { id: name, key: name, name, inputs: [], outputs: [], effort: 1, state: 'run' } as const;
   return {
     unit,
     outputs: [],
@@ -22,6 +23,12 @@ interface Case {
   readonly freeBytes?: number;
   /** Undefined: published. */
   readonly expected: AgentCategory | undefined;
+}
+
+function tallyOf(verdicts: readonly Verdict[]): Tally {
+  const tally = new Tally();
+  for (const one of verdicts) tally.add(one);
+  return tally;
 }
 
 describe('judge()', () => {
@@ -78,12 +85,16 @@ describe('judge()', () => {
         verdict(`${index}.wav`, category === 'good' ? undefined : category),
       );
       const space = freeBytes === undefined ? ROOMY : { ...ROOMY, freeBytes };
-      assert.equal(judge(aRequest({ maxFailedUnits: allowed }), list, space)?.category, expected);
+      assert.equal(judge(aRequest({ maxFailedUnits: allowed }), tallyOf(list), space)?.category, expected);
     });
   }
 
   it('names first the units that explain the failure', () => {
-    const failure = judge(aRequest(), [verdict('a', 'MissingOutput'), verdict('b', 'OutOfMemory')], ROOMY);
+    const failure = judge(
+      aRequest(),
+      tallyOf([verdict('a', 'MissingOutput'), verdict('b', 'OutOfMemory')]),
+      ROOMY,
+    );
     assert.equal(
       failure?.message,
       '2 of 2 units failed: "b" has OutOfMemory; "a" has MissingOutput. Raise resources.memory of the model',

@@ -3,7 +3,7 @@ import type { AgentRequest } from '../api/request.ts';
 import { AgentFailure } from './failure.ts';
 import type { AgentCategory } from './failure.ts';
 import { listFailures } from './summary.ts';
-import type { Verdict } from './verify.ts';
+import type { Tally } from './tally.ts';
 
 /** Free space of the volume that holds the staging. */
 export interface Space {
@@ -30,36 +30,23 @@ const HINTS: Readonly<Partial<Record<AgentCategory, string>>> = {
 };
 
 /** Undefined when the result may be published, wholly or in part; else the failure of the attempt. */
-export function judge(
-  request: AgentRequest,
-  verdicts: readonly Verdict[],
-  space: Space,
-): AgentFailure | undefined {
-  const failed = verdicts.filter(({ failure }) => failure !== undefined);
-  if (failed.length <= request.failure.maxFailedUnits && failed.length < verdicts.length) return undefined;
-  const category = weightiest(failed, space);
-  const telling = failed.toSorted((a, b) => rank(a, category) - rank(b, category));
-  const list = listFailures(
-    telling.map(({ unit, failure }) => ({ name: unit.name, reason: failure?.reason ?? '' })),
-  );
+export function judge(request: AgentRequest, tally: Tally, space: Space): AgentFailure | undefined {
+  const { total, failed } = tally;
+  if (failed <= request.failure.maxFailedUnits && failed < total) return undefined;
+  const category = weightiest(tally, space);
+  const telling = [category, ...BY_WEIGHT.filter((other) => other !== category)];
+  const first = telling.flatMap((name) => tally.failures.get(name)?.first ?? []);
+  const list = listFailures({ count: failed, first });
   const allowed =
     request.failure.maxFailedUnits > 0 ? ` (the model allows ${request.failure.maxFailedUnits})` : '';
   const hint = category === 'Storage' ? storageHint(space) : HINTS[category];
   const advice = hint === undefined ? '' : `. ${hint[0]?.toUpperCase()}${hint.slice(1)}`;
-  return new AgentFailure(
-    category,
-    `${failed.length} of ${verdicts.length} units failed${allowed}: ${list}${advice}`,
-  );
+  return new AgentFailure(category, `${failed} of ${total} units failed${allowed}: ${list}${advice}`);
 }
 
-function rank(verdict: Verdict, category: AgentCategory): number {
-  return verdict.failure?.category === category ? 0 : 1;
-}
-
-function weightiest(failed: readonly Verdict[], space: Space): AgentCategory {
-  if (isFull(space) && failed.some(({ failure }) => failure?.category !== 'InvalidInput')) return 'Storage';
-  const present = new Set(failed.map(({ failure }) => failure?.category));
-  return BY_WEIGHT.find((category) => present.has(category)) ?? 'MissingOutput';
+function weightiest({ failed, failures }: Tally, space: Space): AgentCategory {
+  if (isFull(space) && failed > (failures.get('InvalidInput')?.count ?? 0)) return 'Storage';
+  return BY_WEIGHT.find((category) => failures.has(category)) ?? 'MissingOutput';
 }
 
 function isFull({ freeBytes, totalBytes }: Space): boolean {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { linesOf, writeLines } from './lines.ts';
+import { linesOf, TextWriter, writeLines } from './lines.ts';
 
 async function all(lines: AsyncIterable<string>): Promise<string[]> {
   const list: string[] = [];
@@ -41,5 +41,23 @@ describe('files of lines', () => {
 
   it('fail to be written with the error of the system, not in silence', async () => {
     await assert.rejects(writeLines('/dev/full', many()), { code: 'ENOSPC' });
+  });
+
+  it('grow text by text, and tell at their end what went wrong', async () => {
+    const file = join(directory, 'grown');
+    const lines = Array.from({ length: 20000 }, (_, index) => `${index} 子供`);
+    const writer = await TextWriter.create(file);
+    for (const line of lines) {
+      writer.add(`${line}\n`);
+      await writer.drain();
+    }
+    await writer.finish();
+    await writer.close();
+    assert.deepEqual(await all(linesOf(file)), lines);
+    const full = await TextWriter.create('/dev/full');
+    for (const line of many()) full.add(line);
+    await full.drain();
+    full.add('more');
+    await assert.rejects(full.finish(), { code: 'ENOSPC' });
   });
 });

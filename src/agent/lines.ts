@@ -1,13 +1,16 @@
 /** Files of one JSON value per line. Only `\n` ends a line: a file name may hold any other separator. */
-import { createReadStream, createWriteStream } from 'node:fs';
-import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { open, writeFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { isMissing } from './failure.ts';
+
+const BLOCK = 65536;
 
 /** The lines of a file without their ends; nothing when the file is missing. */
 export async function* linesOf(file: string): AsyncGenerator<string> {
   let rest = '';
   try {
-    for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: 262144 })) {
+    for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: BLOCK })) {
       const lines = `${rest}${String(chunk)}`.split('\n');
       rest = lines.pop() ?? '';
       yield* lines;
@@ -19,29 +22,82 @@ export async function* linesOf(file: string): AsyncGenerator<string> {
 }
 
 /** Writes lines to a new file as a stream and flushes it to the disk. */
-export async function writeLines(file: string, lines: Iterable<string>): Promise<void> {
-  const stream = createWriteStream(file, { mode: 0o664, flush: true });
-  const closed = new Promise<void>((resolve, reject) => {
-    stream.once('close', resolve);
-    stream.once('error', reject);
-  });
-  closed.catch(() => undefined);
-  for (const block of inBlocks(lines)) {
-    // oxlint-disable-next-line no-await-in-loop -- back-pressure
-    if (!stream.write(block)) await Promise.race([once(stream, 'drain'), closed]);
-  }
-  stream.end();
-  await closed;
+export async function writeLines(
+  file: string,
+  lines: Iterable<string> | AsyncIterable<string | Buffer>,
+): Promise<void> {
+  const blocks = Symbol.asyncIterator in lines ? lines : inBlocks(lines);
+  await writeFile(file, blocks, { mode: 0o664, flush: true });
 }
 
-/** Joins many short lines, so that a stream is not called once per line. */
+/** Joins many short lines, so that the file system is not called once per line. */
 function* inBlocks(lines: Iterable<string>): Generator<string> {
   let block = '';
   for (const line of lines) {
     block += line;
-    if (block.length < 65536) continue;
+    if (block.length < BLOCK) continue;
     yield block;
     block = '';
   }
   yield block;
+}
+
+/**
+ * A text that grows on the disk. An error of the disk is kept until the end: whoever writes may learn something more
+ * telling meanwhile.
+ */
+export class TextWriter {
+  readonly #handle: FileHandle;
+  #block = '';
+  #error: unknown;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  /** Starts an empty file. */
+  static async create(file: string): Promise<TextWriter> {
+    return new TextWriter(await open(file, 'w', 0o664));
+  }
+
+  /** What is added waits in memory for drain(). */
+  add(text: string): void {
+    this.#block += text;
+  }
+
+  /** Lets a large block go to the disk. */
+  async drain(): Promise<void> {
+    if (this.#block.length >= BLOCK) await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const block = this.#block;
+    this.#block = '';
+    if (this.#error !== undefined) return;
+    try {
+      await this.#handle.appendFile(block);
+    } catch (error) {
+      this.#error = error;
+    }
+  }
+
+  /** Writes the rest and flushes it to the disk. Throws what went wrong since the start. */
+  async finish(): Promise<void> {
+    try {
+      await this.#write();
+      if (this.#error !== undefined) throw this.#error;
+      await this.#handle.datasync();
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Closes the file as it is; does nothing after finish(). */
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
 }

@@ -1,64 +1,60 @@
-/** What a manifest says about one publication. */
-import { stat } from 'node:fs/promises';
+/** What the head of a manifest says about one publication. */
 import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
 import type { AgentRequest } from '../api/request.ts';
-import { mapBounded } from './concurrent.ts';
 import type { AgentOptions } from './context.ts';
 import { isMissing } from './failure.ts';
-import { manifestLines } from './manifest.ts';
 import { readUntrusted } from './paths.ts';
 import type { Places } from './places.ts';
-import type { Plan } from './plan-file.ts';
-import { shorten } from './report.ts';
-import type { Verdict } from './verify.ts';
+import type { PlanHead } from './plan-file.ts';
+import type { Unit } from './plan.ts';
+import type { Tally } from './tally.ts';
 
 export interface Publication {
   readonly request: AgentRequest;
   readonly places: Places;
-  readonly plan: Plan;
-  readonly verdicts: readonly Verdict[];
+  readonly plan: PlanHead;
+  readonly tally: Tally;
+  /** Inputs that are no longer what prepare saw: reported, because the outputs may stem from either. */
+  readonly changed: PathList;
   readonly options: AgentOptions;
+}
+
+const MAX_LISTED = 1000;
+
+/** How many paths there are, and the first of them. */
+export class PathList {
+  count = 0;
+  readonly paths: string[] = [];
+
+  add(path: string): void {
+    this.count++;
+    if (this.paths.length < MAX_LISTED) this.paths.push(path);
+  }
 }
 
 /** What stands in `out` besides the promised outputs. */
 export interface Tree {
   /** Deepest first. */
   readonly directories: readonly string[];
-  readonly extra: readonly string[];
+  readonly extra: PathList;
   /** Links, pipes and the like: never published. */
-  readonly removed: readonly string[];
+  readonly removed: PathList;
 }
 
-const MAX_LISTED = 1000;
-const CONCURRENCY = 16;
-
-/** The lines of the manifest. */
-export async function manifestOf(
+export async function manifestHead(
   publication: Publication,
   tree: Tree,
   finishedAt: Date,
-): Promise<Iterable<string>> {
-  const changed = await changedInputs(publication);
-  return manifestLines(await manifestHead(publication, tree, { changed, finishedAt }), {
-    units: units(publication.verdicts),
-    inputs: inputs(publication),
-    outputs: outputs(publication.verdicts),
-  });
-}
-
-async function manifestHead(
-  publication: Publication,
-  tree: Tree,
-  ending: { readonly changed: readonly string[]; readonly finishedAt: Date },
 ): Promise<Record<string, unknown>> {
-  const { request, plan, options, places } = publication;
+  const { request, plan, tally, changed, options, places } = publication;
   const gpu = (await readUntrusted({ root: places.staging.control }, 'gpu', 512)).trim();
   const { attempt, createdAt, ...task } = request.task;
   return {
     schema: 1,
     identity: request.identity,
     task,
-    summary: summary(publication.verdicts),
+    summary: tally.summary(),
     attempt,
     model: request.model,
     parameters: request.parameters,
@@ -67,96 +63,31 @@ async function manifestHead(
     node: options.node,
     pod: { name: options.podName, uid: options.podUid },
     ...(gpu === '' ? {} : { gpu }),
-    times: { created: createdAt, prepared: plan.createdAt, published: ending.finishedAt.toISOString() },
+    times: { created: createdAt, prepared: plan.createdAt, published: finishedAt.toISOString() },
     operatorVersion: request.operatorVersion,
-    changedInputs: bounded(ending.changed),
-    extra: bounded(tree.extra),
-    removed: bounded(tree.removed),
+    changedInputs: changed,
+    extra: tree.extra,
+    removed: tree.removed,
   };
 }
 
-function bounded(paths: readonly string[]): { readonly count: number; readonly paths: readonly string[] } {
-  return { count: paths.length, paths: paths.slice(0, MAX_LISTED) };
-}
-
-/** Counts of the result; the manifest repeats them, so that a later pod reports the same. */
-function summary(verdicts: readonly Verdict[]): Record<string, unknown> {
-  const failed = verdicts.filter(({ failure }) => failure !== undefined);
-  const files = new Map(
-    verdicts
-      .filter(({ failure }) => failure === undefined)
-      .flatMap(({ outputs: list }) => list.map((o) => [o.path, o.size])),
-  );
-  return {
-    units: {
-      total: verdicts.length,
-      done: verdicts.length - failed.length,
-      failed: failed.length,
-      reused: verdicts.filter(({ unit }) => unit.state === 'reused').length,
-    },
-    files: files.size,
-    bytes: [...files.values()].reduce((sum, size) => sum + size, 0),
-    failedUnits: failed
-      .slice(0, 4)
-      .map(({ unit, failure }) => shorten(`${unit.name} ${failure?.reason ?? ''}`, 200)),
-  };
-}
-
-function* units(verdicts: readonly Verdict[]): Generator {
-  for (const { unit, exitCode, failure } of verdicts) {
-    yield {
-      name: unit.name,
-      key: unit.key,
-      outcome: failure === undefined ? (unit.state === 'reused' ? 'Reused' : 'Done') : 'Failed',
-      ...(exitCode === undefined ? {} : { exitCode }),
-      ...failure,
-    };
+/** Those inputs of a unit, below `root`, that are no longer what prepare saw. */
+export async function changedInputs(root: string, unit: Unit): Promise<string[]> {
+  if (unit.state !== 'run') return [];
+  const changed: string[] = [];
+  for (const input of unit.inputs) {
+    // oxlint-disable-next-line no-await-in-loop -- units are looked at side by side
+    if (await hasChanged(join(root, input.path), input)) changed.push(input.path);
   }
+  return changed;
 }
 
-function* inputs({ plan, request }: Publication): Generator {
-  for (const unit of plan.units) {
-    for (const { path, size, mtimeMs, annexKey, seconds } of unit.inputs) {
-      yield {
-        path: `${request.inputs.root}/${path}`,
-        size,
-        mtime: new Date(mtimeMs).toISOString(),
-        ...(annexKey === undefined ? {} : { annexKey }),
-        ...(seconds === undefined ? {} : { seconds }),
-      };
-    }
+async function hasChanged(file: string, before: Unit['inputs'][number]): Promise<boolean> {
+  try {
+    const now = await stat(file);
+    return now.ino !== before.ino || now.size !== before.size || now.mtimeMs !== before.mtimeMs;
+  } catch (error) {
+    if (isMissing(error)) return true;
+    throw error;
   }
-}
-
-function* outputs(verdicts: readonly Verdict[]): Generator {
-  const seen = new Set<string>();
-  for (const verdict of verdicts) {
-    if (verdict.failure !== undefined) continue;
-    for (const { path, size, sha256 } of verdict.outputs) {
-      if (seen.has(path)) continue;
-      seen.add(path);
-      yield { path, size, sha256 };
-    }
-  }
-}
-
-/** Inputs that are no longer what prepare saw: reported, because the outputs may stem from either. */
-async function changedInputs({ request, places, plan, options }: Publication): Promise<string[]> {
-  const root = join(places.dataset, request.inputs.root);
-  const worked = plan.units.filter(({ state }) => state === 'run').flatMap((unit) => unit.inputs);
-  const changed = await mapBounded(worked, CONCURRENCY, async (input) => {
-    try {
-      const now = await stat(join(root, input.path));
-      return now.ino === input.ino && now.size === input.size && now.mtimeMs === input.mtimeMs
-        ? undefined
-        : input.path;
-    } catch (error) {
-      if (isMissing(error)) return input.path;
-      throw error;
-    }
-  });
-  const paths = changed.filter((path) => path !== undefined);
-  if (paths.length > 0)
-    options.log(`${paths.length} inputs changed while the task ran; the manifest names them`);
-  return paths;
 }

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { AgentReport } from '../api/request.ts';
@@ -66,7 +66,7 @@ export async function inspectTarget(target: string, identity: string): Promise<T
     const found = await lstat(target);
     if (!found.isDirectory())
       return { kind: 'other', owner: 'a file or link that is no result of this operator' };
-    if ((await readdir(target)).length === 0) return { kind: 'free' };
+    if (await isEmpty(target)) return { kind: 'free' };
   } catch (error) {
     if (isMissing(error)) return { kind: 'free' };
     throw error;
@@ -79,6 +79,16 @@ export async function inspectTarget(target: string, identity: string): Promise<T
     kind: 'other',
     owner: `the result of task ${head.task.namespace}/${head.task.name} (${head.identity})`,
   };
+}
+
+/** Looks at one entry only: a result may have a hundred thousand. */
+async function isEmpty(directory: string): Promise<boolean> {
+  const entries = await opendir(directory, { bufferSize: 1 });
+  try {
+    return (await entries.read()) === null;
+  } finally {
+    await entries.close();
+  }
 }
 
 async function isRegular(file: string): Promise<boolean> {
@@ -113,22 +123,19 @@ async function hashFile(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** The lines of a manifest: head keys one per line, then the lists one entry per line. */
-export function* manifestLines(
+/** A manifest: head keys one per line, then the lists, whose entries are on lines of their own already. */
+export async function* manifestBlocks(
   head: Readonly<Record<string, unknown>>,
-  lists: Readonly<Record<string, Iterable<unknown>>>,
-): Generator<string> {
-  yield '{\n';
-  for (const [key, value] of Object.entries(head))
-    yield `  ${JSON.stringify(key)}: ${JSON.stringify(value)},\n`;
+  lists: Readonly<Record<string, AsyncIterable<Buffer>>>,
+): AsyncGenerator<string | Buffer> {
+  const lines = Object.entries(head).map(
+    ([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)},\n`,
+  );
+  yield `{\n${lines.join('')}`;
   let separator = '';
   for (const [key, entries] of Object.entries(lists)) {
     yield `${separator}  ${JSON.stringify(key)}: [\n`;
-    let between = '';
-    for (const entry of entries) {
-      yield `${between}    ${JSON.stringify(entry)}`;
-      between = ',\n';
-    }
+    yield* entries;
     yield '\n  ]';
     separator = ',\n';
   }

@@ -6,9 +6,8 @@ import { EXIT, progressReport } from '../api/request.ts';
 import type { ProgressReport } from '../api/request.ts';
 import { aRequest, aStore, RECORDINGS, RTTM_LINE, wav } from './testing/fixtures.ts';
 import type { RequestChanges, TestPod, TestStore } from './testing/fixtures.ts';
+import { readPlan, readRecords } from './testing/staged.ts';
 import { runAgent } from './index.ts';
-import { readPlan } from './plan-file.ts';
-import { readRecords } from './records.ts';
 
 interface Observer {
   readonly url: string;

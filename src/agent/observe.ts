@@ -14,10 +14,12 @@ import { AgentFailure, shown } from './failure.ts';
 import { inspectOutput } from './inspect.ts';
 import { insidePod, readUntrusted, statUntrusted } from './paths.ts';
 import type { Unit } from './plan.ts';
-import { readPlan } from './plan-file.ts';
+import { openPlan } from './plan-file.ts';
+import type { Plan } from './plan-file.ts';
 import { Progress } from './progress.ts';
-import { appendRecords, readRecords } from './records.ts';
+import { appendRecords, recordsOf } from './records.ts';
 import type { OutputRecord, UnitRecord } from './records.ts';
+import { UnitQueue } from './unit-queue.ts';
 
 // An import of node:http makes Node load its fetch as well, which every step of every task would pay for.
 const { createServer } = process.getBuiltinModule('node:http');
@@ -29,8 +31,10 @@ interface Watch {
   readonly request: AgentRequest;
   readonly staging: ReturnType<typeof insidePod>;
   readonly progress: Progress;
+  /** Ids of the units that are recorded already. */
   readonly recorded: Set<string>;
-  /** Units that are not finished yet, in the order of the plan. */
+  readonly queue: UnitQueue;
+  /** per: Dataset: units without their outputs, and how far the last look came among them. */
   pending: readonly Unit[];
   cursor: number;
 }
@@ -38,26 +42,36 @@ interface Watch {
 /** Serves until the signal is aborted. Throws AgentError when there is no plan, or the port is taken. */
 export async function observe(request: AgentRequest, options: AgentOptions): Promise<void> {
   const staging = insidePod(options.stagingRoot);
-  const plan = await readPlan(staging.plan);
+  const plan = await openPlan(staging.plan);
   if (plan === undefined)
     throw new AgentFailure(
       'AgentError',
       `there is no plan in ${shown(staging.plan)}: prepare must run first`,
     );
-  const recorded = new Set((await readRecords(staging.records)).keys());
-  const progress = new Progress(plan.units);
-  const pending = plan.units.filter(({ state }) => state === 'run');
-  const watch: Watch = { request, staging, progress, recorded, pending, cursor: 0 };
+  const watch = await watchOf(request, staging, plan);
   const started = options.now().getTime();
   const ids = { taskUID: request.task.uid, podUID: options.podUid };
-  const report = (): ProgressReport => progress.report(ids, (options.now().getTime() - started) / 1000);
+  const report = (): ProgressReport => watch.progress.report(ids, (options.now().getTime() - started) / 1000);
   const server = await serve(report, options);
   try {
     await look(watch, options);
   } finally {
     server.close();
     server.closeAllConnections();
+    await watch.queue.close();
   }
+}
+
+async function watchOf(request: AgentRequest, staging: Watch['staging'], plan: Plan): Promise<Watch> {
+  const recorded = new Set<string>();
+  for await (const { id } of recordsOf(staging.records)) recorded.add(id);
+  const progress = new Progress();
+  const pending: Unit[] = [];
+  for await (const unit of plan.units()) {
+    progress.expect(unit);
+    if (request.run.per === 'Dataset' && unit.state === 'run') pending.push(unit);
+  }
+  return { request, staging, progress, recorded, queue: new UnitQueue(plan), pending, cursor: 0 };
 }
 
 async function serve(report: () => ProgressReport, options: AgentOptions): Promise<Server> {
@@ -108,19 +122,19 @@ async function look(watch: Watch, options: AgentOptions): Promise<void> {
 async function lookForMarkers(watch: Watch, signal: AbortSignal): Promise<void> {
   const records: UnitRecord[] = [];
   for (let count = 0; count < PER_LOOK && !signal.aborted; count++) {
-    const unit = watch.pending[watch.cursor];
     // oxlint-disable-next-line no-await-in-loop -- the loop ends units one after the other
-    const code =
-      unit === undefined ? '' : await readUntrusted({ root: watch.staging.control }, `${unit.id}.exit`, 16);
-    if (unit === undefined || code === '') break;
+    const unit = await watch.queue.first();
+    if (unit === undefined) break;
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    const code = await readUntrusted({ root: watch.staging.control }, `${unit.id}.exit`, 16);
+    if (code === '') break;
     // oxlint-disable-next-line no-await-in-loop -- as above
     const record = code.trim() === '0' ? await recordOf(watch, unit) : undefined;
-    if (record !== undefined && !watch.recorded.has(unit.key)) records.push(record);
+    if (record !== undefined && !watch.recorded.has(unit.id)) records.push(record);
     watch.progress.end(unit, record !== undefined);
-    watch.cursor++;
+    watch.queue.shift();
   }
   await appendRecords(watch.staging.records, records);
-  for (const { key } of records) watch.recorded.add(key);
 }
 
 async function recordOf(watch: Watch, unit: Unit): Promise<UnitRecord | undefined> {
@@ -138,13 +152,15 @@ async function recordOf(watch: Watch, unit: Unit): Promise<UnitRecord | undefine
 
 /** One run over the dataset says nothing about its recordings; their outputs do. Looks at some of them in turn. */
 async function lookForOutputs(watch: Watch): Promise<void> {
+  const ended = new Set<Unit>();
   for (let count = Math.min(PER_LOOK, watch.pending.length); count > 0; count--) {
     watch.cursor = (watch.cursor + 1) % watch.pending.length;
     const unit = watch.pending[watch.cursor];
     // oxlint-disable-next-line no-await-in-loop -- bounded, and light on the volume
-    if (unit !== undefined && (await allExist(watch, unit))) watch.progress.end(unit, true);
+    if (unit !== undefined && (await allExist(watch, unit))) ended.add(unit);
   }
-  watch.pending = watch.pending.filter((unit) => !watch.progress.hasEnded(unit));
+  for (const unit of ended) watch.progress.end(unit, true);
+  if (ended.size > 0) watch.pending = watch.pending.filter((unit) => !ended.has(unit));
 }
 
 async function allExist(watch: Watch, unit: Unit): Promise<boolean> {

@@ -1,23 +1,25 @@
 /** Makes the staging's `out` what will be published: cleaned, described by manifest and metannots, flushed to the disk. */
 import { constants } from 'node:fs';
+import type { Dirent } from 'node:fs';
 import { chmod, lstat, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { mapBounded } from './concurrent.ts';
+import { inBatches, mapBounded } from './concurrent.ts';
 import { writeLines } from './lines.ts';
-import { MANIFEST } from './manifest.ts';
-import { manifestOf } from './manifest-content.ts';
+import { MANIFEST, manifestBlocks } from './manifest.ts';
+import { manifestHead, PathList } from './manifest-content.ts';
 import type { Publication, Tree } from './manifest-content.ts';
+import type { ManifestLists } from './manifest-lists.ts';
 import { metannots } from './metannots.ts';
 import { syncDirectory } from './paths.ts';
 import { RESERVED_OUTPUTS } from './plan.ts';
-import type { Verdict } from './verify.ts';
 
 const CONCURRENCY = 16;
+const BATCH = 256;
 
-export async function completeOutputs(publication: Publication): Promise<void> {
+export async function completeOutputs(publication: Publication, lists: ManifestLists): Promise<void> {
   const { out, pod } = publication.places.staging;
-  const kept = keptOutputs(publication.verdicts);
-  await removeFailed(out, publication.verdicts, kept);
+  const { kept, lost } = publication.tally;
+  await removeFailed(out, lost, kept);
   // What the model wrote under the operator's own names gives way.
   await Promise.all(RESERVED_OUTPUTS.map((name) => rm(join(out, name), { recursive: true, force: true })));
   const tree = await cleanTree(out, kept);
@@ -27,7 +29,8 @@ export async function completeOutputs(publication: Publication): Promise<void> {
     flush: true,
   });
   await rename(join(pod, 'metannots.tmp'), join(out, 'metannots.yml'));
-  await writeLines(join(pod, 'manifest.tmp'), await manifestOf(publication, tree, finishedAt));
+  const head = await manifestHead(publication, tree, finishedAt);
+  await writeLines(join(pod, 'manifest.tmp'), manifestBlocks(head, lists.blocks()));
   await rename(join(pod, 'manifest.tmp'), join(out, MANIFEST));
   for (const directory of [...tree.directories, out]) {
     // oxlint-disable-next-line no-await-in-loop -- children before their parents
@@ -35,21 +38,9 @@ export async function completeOutputs(publication: Publication): Promise<void> {
   }
 }
 
-function keptOutputs(verdicts: readonly Verdict[]): Set<string> {
-  const good = verdicts.filter(({ failure }) => failure === undefined);
-  return new Set(good.flatMap(({ outputs }) => outputs.map(({ path }) => path)));
-}
-
 /** What a failed unit left is not a result; outputs that a good unit shares stay. */
-async function removeFailed(
-  out: string,
-  verdicts: readonly Verdict[],
-  kept: ReadonlySet<string>,
-): Promise<void> {
-  const failed = verdicts.filter(({ failure }) => failure !== undefined);
-  const paths = failed
-    .flatMap(({ unit }) => unit.outputs.map(({ path }) => path))
-    .filter((path) => !kept.has(path));
+async function removeFailed(out: string, lost: readonly string[], kept: ReadonlySet<string>): Promise<void> {
+  const paths = lost.filter((path) => !kept.has(path));
   // Behind a link, nothing of this task is to be found: the link goes with the tree's other links.
   const real = await mapBounded(paths, CONCURRENCY, async (path) =>
     (await hasRealParents(out, path)) ? [path] : [],
@@ -74,30 +65,37 @@ async function hasRealParents(out: string, path: string): Promise<boolean> {
 /** Walks what the model left: sets modes, flushes files nobody verified, removes what is neither file nor directory. */
 async function cleanTree(out: string, kept: ReadonlySet<string>): Promise<Tree> {
   const directories: string[] = [];
-  const extra: string[] = [];
-  const removed: string[] = [];
+  const tree = { directories, extra: new PathList(), removed: new PathList() };
   const visit = async (below: string): Promise<void> => {
     const here = join(out, below);
     await chmod(here, 0o775);
-    const entries = await readdir(here, { withFileTypes: true });
-    const paths = entries.map((entry) => ({
-      entry,
-      path: below === '' ? entry.name : `${below}/${entry.name}`,
-    }));
-    await mapBounded(paths, CONCURRENCY, async ({ entry, path }) => {
-      if (entry.isFile()) await cleanFile(join(out, path), kept.has(path));
-      else if (!entry.isDirectory()) await rm(join(out, path), { force: true });
-      if (entry.isFile() && !kept.has(path)) extra.push(path);
-      else if (!entry.isFile() && !entry.isDirectory()) removed.push(path);
-    });
-    for (const { entry, path } of paths) {
+    const inner: string[] = [];
+    for await (const batch of inBatches(await sortedNames(here), BATCH)) {
+      await mapBounded(batch, CONCURRENCY, async (entry) => {
+        const path = below === '' ? entry.name : `${below}/${entry.name}`;
+        if (entry.isFile()) await cleanFile(join(out, path), kept.has(path));
+        else if (!entry.isDirectory()) await rm(join(out, path), { force: true });
+      });
+      for (const entry of batch) {
+        const path = below === '' ? entry.name : `${below}/${entry.name}`;
+        if (entry.isDirectory()) inner.push(path);
+        else if (!entry.isFile()) tree.removed.add(path);
+        else if (!kept.has(path)) tree.extra.add(path);
+      }
+    }
+    for (const path of inner) {
       // oxlint-disable-next-line no-await-in-loop -- one directory after the other bounds open handles
-      if (entry.isDirectory()) await visit(path);
+      await visit(path);
     }
     if (below !== '') directories.push(here);
   };
   await visit('');
-  return { directories, extra: extra.toSorted(), removed: removed.toSorted() };
+  return tree;
+}
+
+async function sortedNames(directory: string): Promise<Dirent[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  return entries.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 async function cleanFile(file: string, verified: boolean): Promise<void> {

@@ -5,7 +5,7 @@
 import { rename } from 'node:fs/promises';
 import { z } from 'zod';
 import { AgentFailure, shown } from './failure.ts';
-import { linesOf, writeLines } from './lines.ts';
+import { linesOf, TextWriter } from './lines.ts';
 import { UNIT_STATES } from './plan.ts';
 import type { Unit } from './plan.ts';
 
@@ -16,6 +16,7 @@ const checkedInput = z.object({
   ino: z.number(),
   annexKey: z.string().exactOptional(),
   seconds: z.number().exactOptional(),
+  annotatedSeconds: z.number().exactOptional(),
   problem: z.string().exactOptional(),
 });
 
@@ -25,6 +26,7 @@ const unitSchema = z.object({
   name: z.string(),
   inputs: z.array(checkedInput),
   outputs: z.array(z.object({ path: z.string(), spec: z.int() })),
+  effort: z.number(),
   state: z.enum(UNIT_STATES),
   reason: z.string().exactOptional(),
 });
@@ -39,35 +41,88 @@ const headSchema = z.object({
 });
 
 export type PlanHead = z.infer<typeof headSchema>;
-export interface Plan extends PlanHead {
-  readonly units: readonly Unit[];
+
+/** A plan on the volume; its units are read anew each time, one by one. */
+export interface Plan {
+  readonly head: PlanHead;
+  readonly units: () => AsyncGenerator<Unit>;
 }
 
-export async function writePlan(file: string, head: PlanHead, units: readonly Unit[]): Promise<void> {
-  function* lines(): Generator<string> {
-    yield `${JSON.stringify(head).slice(0, -1)},"units":[\n`;
-    for (const [index, unit] of units.entries())
-      yield `${JSON.stringify(unit)}${index + 1 < units.length ? ',' : ''}\n`;
-    yield ']}\n';
+const LAST_LINE = ']}';
+
+/** Writes a plan unit by unit; it appears under its name when it is complete. */
+export class PlanWriter {
+  readonly #file: string;
+  readonly #writer: TextWriter;
+  #separator = '\n';
+
+  private constructor(file: string, writer: TextWriter) {
+    this.#file = file;
+    this.#writer = writer;
   }
-  await writeLines(`${file}.tmp`, lines());
-  await rename(`${file}.tmp`, file);
+
+  static async start(file: string, head: PlanHead): Promise<PlanWriter> {
+    const writer = await TextWriter.create(`${file}.tmp`);
+    writer.add(`${JSON.stringify(head).slice(0, -1)},"units":[`);
+    return new PlanWriter(file, writer);
+  }
+
+  add(unit: Unit): void {
+    this.#writer.add(`${this.#separator}${JSON.stringify(unit)}`);
+    this.#separator = ',\n';
+  }
+
+  async drain(): Promise<void> {
+    await this.#writer.drain();
+  }
+
+  async finish(): Promise<void> {
+    this.#writer.add(`\n${LAST_LINE}\n`);
+    await this.#writer.finish();
+    await rename(`${this.#file}.tmp`, this.#file);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer.close();
+  }
 }
 
-/** Reads a plan; undefined when there is none. Throws AgentError when it is damaged. */
-export async function readPlan(file: string): Promise<Plan | undefined> {
-  let head: PlanHead | undefined;
-  const units: Unit[] = [];
+/** Opens a plan; undefined when there is none. Throws AgentError when it is damaged, here or while its units are read. */
+export async function openPlan(file: string): Promise<Plan | undefined> {
+  for await (const line of linesOf(file)) return { head: parseHead(file, line), units: () => unitsOf(file) };
+  return undefined;
+}
+
+async function* unitsOf(file: string): AsyncGenerator<Unit> {
+  let isHead = true;
   for await (const line of linesOf(file)) {
-    if (line === ']}') break;
-    if (head === undefined) head = parseHead(file, line);
-    else units.push(unitSchema.parse(JSON.parse(line.endsWith(',') ? line.slice(0, -1) : line)));
+    if (line === LAST_LINE) return;
+    if (!isHead) yield parseUnit(file, line.endsWith(',') ? line.slice(0, -1) : line);
+    isHead = false;
   }
-  return head === undefined ? undefined : { ...head, units };
+  throw damaged(file);
+}
+
+function parseUnit(file: string, text: string): Unit {
+  const parsed = unitSchema.safeParse(jsonOf(text));
+  if (parsed.success) return parsed.data;
+  throw damaged(file);
 }
 
 function parseHead(file: string, line: string): PlanHead {
-  const parsed = headSchema.safeParse(JSON.parse(`${line.slice(0, line.lastIndexOf(',"units":['))}}`));
+  const parsed = headSchema.safeParse(jsonOf(`${line.slice(0, line.lastIndexOf(',"units":['))}}`));
   if (parsed.success) return parsed.data;
-  throw new AgentFailure('AgentError', `the plan ${shown(file)} is damaged: start the task again`);
+  throw damaged(file);
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function damaged(file: string): AgentFailure {
+  return new AgentFailure('AgentError', `the plan ${shown(file)} is damaged: start the task again`);
 }

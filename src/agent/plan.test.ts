@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { aRequest } from './testing/fixtures.ts';
 import type { RequestChanges } from './testing/fixtures.ts';
-import { buildUnits, commandOf, outputPath, planHash } from './plan.ts';
+import { commandOf, outputPath, planHasher, planUnits, Promises } from './plan.ts';
 import type { Unit } from './plan.ts';
 import type { CheckedInput } from './preflight.ts';
 
@@ -16,7 +16,11 @@ function input(path: string, changes: Partial<CheckedInput> = {}): CheckedInput 
 
 function planOf(paths: readonly (string | CheckedInput)[], changes: RequestChanges = {}): Unit[] {
   const inputs = paths.map((path) => (typeof path === 'string' ? input(path) : path));
-  return buildUnits(aRequest(changes), inputs, MOUNTS);
+  const units = [...planUnits(aRequest(changes), inputs, MOUNTS)];
+  const all = new Promises(aRequest(changes));
+  for (const unit of units) all.add(unit);
+  all.check();
+  return units;
 }
 
 function argvs(paths: readonly string[], changes: RequestChanges): string[][] {
@@ -32,10 +36,12 @@ function keyOf(changes: RequestChanges, file: Partial<CheckedInput> = {}): strin
 }
 
 function hashOf(paths: readonly string[]): string {
-  return planHash(aRequest(), planOf(paths));
+  const hasher = planHasher(aRequest());
+  for (const unit of planOf(paths)) hasher.add(unit);
+  return hasher.digest();
 }
 
-describe('buildUnits()', () => {
+describe('planUnits()', () => {
   it('makes one unit per file', () => {
     const changes = { command: ['run', '{input}', '{output}', '{outputDir}', '{inputDir}'] };
     assert.deepEqual(argvs(['a.wav', 'c/b.wav'], changes), [
@@ -161,6 +167,27 @@ describe('buildUnits()', () => {
     ];
     assert.equal(new Set([usual, ...others]).size, 6);
   });
+
+  const efforts: readonly (readonly [RequestChanges['effort'], number[]])[] = [
+    [undefined, [10, 50]],
+    ['Bytes', [10, 50]],
+    ['AudioSeconds', [2, 3]],
+    ['AnnotatedSeconds', [0, 7]],
+  ];
+  for (const [effort, expected] of efforts) {
+    it(`sums ${effort ?? 'bytes, unless told otherwise,'} over the inputs of a unit`, () => {
+      const inputs = [
+        input('a/x.wav', { seconds: 2 }),
+        input('b/x.wav', { size: 30, seconds: 3 }),
+        input('b/y.csv', { size: 20, annotatedSeconds: 7 }),
+      ];
+      const plan = planOf(inputs, { per: 'Directory', command: ['run', '{inputDir}'], effort });
+      assert.deepEqual(
+        plan.map((unit) => unit.effort),
+        expected,
+      );
+    });
+  }
 
   it('hashes the plan by what is in it', () => {
     assert.equal(hashOf(['a.wav']), hashOf(['a.wav']));

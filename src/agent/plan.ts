@@ -5,7 +5,7 @@
  * A unit's key is the hash of everything its outputs depend on; its id is the start of the key, so the markers of two
  * pods of one task can be compared by name.
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import type { AgentRequest } from '../api/request.ts';
 import { expandCommand, expandText, parameterValues, TemplateError } from '../api/template.ts';
 import type { TemplateValues } from '../api/template.ts';
@@ -37,6 +37,8 @@ export interface Unit {
   readonly name: string;
   readonly inputs: readonly CheckedInput[];
   readonly outputs: readonly PromisedOutput[];
+  /** Its share of the work, in the unit that the model's inputs.effort names. */
+  readonly effort: number;
   readonly state: (typeof UNIT_STATES)[number];
   /** Why it is refused or abandoned. */
   readonly reason?: string;
@@ -54,19 +56,23 @@ const ID_LENGTH = 24;
 /** Name of the unit that is inputs.root itself. */
 const ROOT_NAME = '.';
 
-/** Splits inputs into units with their promised outputs. Throws InvalidInput when two units promise one output. */
-export function buildUnits(request: AgentRequest, inputs: readonly CheckedInput[], mounts: Mounts): Unit[] {
-  const base = keyBase(request);
-  const units = groups(request, inputs).map((group) => planUnit(request, { ...group, base }, mounts));
-  checkPromises(request, units);
-  return units;
+/** Splits inputs into units with their promised outputs, one at a time: a hundred thousand of them would fill the memory. */
+export function* planUnits(
+  request: AgentRequest,
+  inputs: readonly CheckedInput[],
+  mounts: Mounts,
+): Generator<Unit> {
+  const base = hash('sha256', keyBase(request));
+  for (const group of groups(request, inputs)) yield planUnit(request, { ...group, base }, mounts);
 }
 
 /** Hash of everything that the outputs of the task depend on. */
-export function planHash(request: AgentRequest, units: readonly Unit[]): string {
-  const hash = createHash('sha256').update(keyBase(request));
-  for (const unit of units) hash.update(unit.key);
-  return hash.digest('hex');
+export function planHasher(request: AgentRequest): {
+  readonly add: (unit: Unit) => void;
+  readonly digest: () => string;
+} {
+  const sum = createHash('sha256').update(keyBase(request));
+  return { add: (unit) => sum.update(unit.key), digest: () => sum.digest('hex') };
 }
 
 function keyBase(request: AgentRequest): string {
@@ -88,18 +94,19 @@ interface Group {
   readonly inputs: readonly CheckedInput[];
 }
 
-function groups(request: AgentRequest, inputs: readonly CheckedInput[]): Group[] {
-  if (request.run.per !== 'Directory') return inputs.map((input) => ({ name: input.path, inputs: [input] }));
-  const byDirectory = Map.groupBy(inputs, (input) => fileNames(request.inputs.root, input.path).reldir);
-  return [...byDirectory].map(([path, members]) => ({
-    name: path === '' ? ROOT_NAME : path,
-    inputs: members,
-  }));
+function* groups(request: AgentRequest, inputs: readonly CheckedInput[]): Generator<Group> {
+  if (request.run.per !== 'Directory') {
+    for (const input of inputs) yield { name: input.path, inputs: [input] };
+    return;
+  }
+  const byDirectory = Map.groupBy(inputs, ({ path }) => path.slice(0, Math.max(0, path.lastIndexOf('/'))));
+  for (const [path, members] of byDirectory) yield { name: path === '' ? ROOT_NAME : path, inputs: members };
 }
 
 function planUnit(request: AgentRequest, group: Group & { readonly base: string }, mounts: Mounts): Unit {
   const key = unitKey(group);
-  const facts = { id: key.slice(0, ID_LENGTH), key, name: group.name, inputs: group.inputs };
+  const effort = effortOf(request.inputs.effort, group.inputs);
+  const facts = { id: key.slice(0, ID_LENGTH), key, name: group.name, inputs: group.inputs, effort };
   try {
     const outputs = promisedOutputs(request, group.inputs);
     const bad = group.inputs.find((input) => input.problem !== undefined);
@@ -123,10 +130,18 @@ function planUnit(request: AgentRequest, group: Group & { readonly base: string 
 
 function unitKey(group: Group & { readonly base: string }): string {
   const inputs = group.inputs.map(({ path, size, mtimeMs }) => [path, size, mtimeMs]);
-  return createHash('sha256')
-    .update(group.base)
-    .update(JSON.stringify([group.name, inputs]))
-    .digest('hex');
+  return hash('sha256', `${group.base}${JSON.stringify([group.name, inputs])}`);
+}
+
+function effortOf(kind: AgentRequest['inputs']['effort'], inputs: readonly CheckedInput[]): number {
+  switch (kind) {
+    case 'Bytes':
+      return inputs.reduce((sum, { size }) => sum + size, 0);
+    case 'AudioSeconds':
+      return inputs.reduce((sum, { seconds = 0 }) => sum + seconds, 0);
+    case 'AnnotatedSeconds':
+      return inputs.reduce((sum, { annotatedSeconds = 0 }) => sum + annotatedSeconds, 0);
+  }
 }
 
 function promisedOutputs(request: AgentRequest, inputs: readonly CheckedInput[]): PromisedOutput[] {
@@ -177,29 +192,49 @@ function namesOf(request: AgentRequest, unit: Unit): Names {
   return directoryNames(root, unit.name === ROOT_NAME ? '' : unit.name);
 }
 
-/** One output has one author, except that the files of a single dataset run may share one. */
-function checkPromises(request: AgentRequest, units: readonly Unit[]): void {
-  const authors = new Map<string, Unit>();
-  const directories = new Map<string, string>();
-  for (const unit of units) {
+/**
+ * What all units of a plan promise together. One output has one author, except that the files of a single dataset run
+ * may share one.
+ */
+export class Promises {
+  readonly #mayShare: boolean;
+  readonly #authors = new Map<string, string>();
+  readonly #directories = new Map<string, string>();
+
+  constructor(request: AgentRequest) {
+    this.#mayShare = request.run.per === 'Dataset';
+  }
+
+  /** Throws InvalidInput when another unit promises one of the outputs. */
+  add(unit: Unit): void {
     for (const { path } of unit.outputs) {
-      const other = authors.get(path);
-      if (other !== undefined && request.run.per !== 'Dataset') throw twoAuthors(path, other, unit);
-      authors.set(path, unit);
-      for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1))
-        directories.set(path.slice(0, at), path);
+      const other = this.#authors.get(path);
+      if (other !== undefined && !this.#mayShare) throw twoAuthors(path, other, unit.name);
+      this.#authors.set(path, unit.name);
+      this.#addDirectories(path);
     }
   }
-  for (const path of authors.keys()) {
-    const inside = directories.get(path);
-    if (inside !== undefined || RESERVED_OUTPUTS.includes(path)) throw misplaced(path, inside);
+
+  #addDirectories(path: string): void {
+    for (let at = path.lastIndexOf('/'); at >= 0; at = path.lastIndexOf('/', at - 1)) {
+      const directory = path.slice(0, at);
+      if (this.#directories.has(directory)) return;
+      this.#directories.set(directory, path);
+    }
+  }
+
+  /** Throws InvalidInput when an output stands where a directory, or the operator's own file, has to be. */
+  check(): void {
+    for (const path of [...this.#directories.keys(), ...RESERVED_OUTPUTS]) {
+      if (this.#authors.has(path)) throw misplaced(path, this.#directories.get(path));
+    }
   }
 }
 
-function twoAuthors(path: string, one: Unit, other: Unit): AgentFailure {
+function twoAuthors(path: string, one: string, other: string): AgentFailure {
   return new AgentFailure(
     'InvalidInput',
-    `${shown(one.name)} and ${shown(other.name)} would both write ${shown(path)}: rename one of them, or use {reldir} or {rel} in the model's outputs`,
+    `${shown(one)} and ${shown(other)} would both write ${shown(path)}: rename one of them, or use {reldir} or {rel} in the model's outputs`,
   );
 }
 

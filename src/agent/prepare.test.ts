@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { EXIT } from '../api/request.ts';
 import { aRequest, aStore, RECORDINGS, wav } from './testing/fixtures.ts';
 import type { RequestChanges, TestStore } from './testing/fixtures.ts';
+import { readPlan } from './testing/staged.ts';
 import { runAgent } from './index.ts';
-import { readPlan } from './plan-file.ts';
 
 const A = `${RECORDINGS}/a.wav`;
 
@@ -234,6 +234,21 @@ describe('prepare', () => {
     assert.deepEqual(
       plan?.units.map(({ name }) => name),
       ['c/Z.wav', 'c/a b.wav', 'c/a.wav', 'c/z.wav', 'c/é.wav'],
+    );
+  });
+
+  it('goes by the bytes of whole paths, directories among files', async () => {
+    const paths = ['a-b.wav', 'a/x.wav', 'a.wav', 'a0.wav', 'a/b/y.wav', 'a/b-c.wav', '\uFFFD.wav', '𝄞.wav'];
+    for (const path of paths) await store.put(`${RECORDINGS}/${path}`);
+    const pod = store.pod(aRequest());
+    await pod.step('prepare');
+    const plan = await readPlan(join(pod.staging, 'plan.json'));
+    assert.deepEqual(
+      plan?.units.map(({ name }) => name),
+      paths
+        .map((path) => Buffer.from(path))
+        .toSorted((a, b) => a.compare(b))
+        .map(String),
     );
   });
 

@@ -2,61 +2,58 @@
 import type { ProgressReport } from '../api/request.ts';
 import type { Unit } from './plan.ts';
 
-/** Follows units to their end. The percentage goes by bytes of input and never decreases. */
+/** What counts of a unit. */
+type Share = Pick<Unit, 'state' | 'effort'>;
+
+/** Follows units to their end. The percentage goes by effort and never decreases. */
 export class Progress {
-  readonly #units: readonly Unit[];
-  readonly #ended = new Map<string, boolean>();
-  readonly #totalBytes: number;
-  readonly #reusedBytes: number;
-  #endedBytes = 0;
+  #total = 0;
+  #good = 0;
+  #failed = 0;
+  #effort = 0;
+  #endedEffort = 0;
+  /** What was done before this pod's model started: it says nothing about its speed. */
+  #givenEffort = 0;
 
-  constructor(units: readonly Unit[]) {
-    this.#units = units;
-    this.#totalBytes = units.reduce((sum, unit) => sum + bytesOf(unit), 0);
-    for (const unit of units) if (unit.state !== 'run') this.end(unit, unit.state === 'reused');
-    this.#reusedBytes = this.#endedBytes;
+  /** Takes a unit of the plan into account; all of them before the first report. */
+  expect(unit: Share): void {
+    this.#total++;
+    this.#effort += unit.effort;
+    if (unit.state === 'run') return;
+    this.end(unit, unit.state === 'reused');
+    this.#givenEffort += unit.effort;
   }
 
-  /** Records the end of a unit; only the first call for a unit counts. */
-  end(unit: Unit, good: boolean): void {
-    if (this.#ended.has(unit.id)) return;
-    this.#ended.set(unit.id, good);
-    this.#endedBytes += bytesOf(unit);
-  }
-
-  hasEnded(unit: Unit): boolean {
-    return this.#ended.has(unit.id);
+  /** Records the end of a unit, once for each. */
+  end({ effort }: Share, good: boolean): void {
+    this.#endedEffort += effort;
+    if (good) this.#good++;
+    else this.#failed++;
   }
 
   /** The report after `elapsedSeconds` of work. */
   report(ids: { readonly taskUID: string; readonly podUID: string }, elapsedSeconds: number): ProgressReport {
-    const good = [...this.#ended.values()].filter(Boolean).length;
     const left = this.#secondsLeft(elapsedSeconds);
     return {
       ...ids,
-      unitsDone: good,
-      unitsTotal: this.#units.length,
-      unitsFailed: this.#ended.size - good,
+      unitsDone: this.#good,
+      unitsTotal: this.#total,
+      unitsFailed: this.#failed,
       percent: this.#percent(),
       ...(left === undefined ? {} : { estimatedSecondsLeft: left }),
     };
   }
 
   #percent(): number {
-    const share =
-      this.#totalBytes > 0
-        ? this.#endedBytes / this.#totalBytes
-        : this.#ended.size / Math.max(1, this.#units.length);
-    return Math.min(100, Math.floor(share * 100));
+    const ended = this.#good + this.#failed;
+    const share = this.#effort > 0 ? this.#endedEffort / this.#effort : ended / Math.max(1, this.#total);
+    // Sums of seconds are not exact: all is done when every unit has ended.
+    return ended === this.#total ? 100 : Math.min(99, Math.floor(share * 100));
   }
 
   #secondsLeft(elapsedSeconds: number): number | undefined {
-    const worked = this.#endedBytes - this.#reusedBytes;
+    const worked = this.#endedEffort - this.#givenEffort;
     if (worked <= 0) return undefined;
-    return Math.round((elapsedSeconds * (this.#totalBytes - this.#endedBytes)) / worked);
+    return Math.round((elapsedSeconds * Math.max(0, this.#effort - this.#endedEffort)) / worked);
   }
-}
-
-function bytesOf(unit: Unit): number {
-  return unit.inputs.reduce((sum, input) => sum + input.size, 0);
 }

@@ -124,7 +124,7 @@ describe('publish', () => {
     const record = {
       id: 'x',
       key: 'y',
-      outputs: [{ path: 'raw/a.rttm', size, sha256: 'recorded', ino, mtimeMs, ctimeMs }],
+      outputs: [{ path: 'raw/a.rttm', size, sha256: '0'.repeat(64), ino, mtimeMs, ctimeMs }],
     };
     await writeFile(join(pod.staging, 'units.jsonl'), `${JSON.stringify(record)}\n`);
     await writeFile(file, 'x'.repeat(size));
@@ -176,6 +176,23 @@ describe('publish', () => {
     );
     await writeFile(join(pod.staging, 'out/raw/b.rttm'), `${RTTM_LINE}\n`);
     assert.equal((await pod.step('publish')).code, EXIT.ok);
+  });
+
+  it('publishes once what the recordings of a dataset share', async () => {
+    for (const name of ['a', 'b']) await store.put(`${RECORDINGS}/${name}.wav`);
+    const outputs = [{ path: '{stem}.rttm', format: 'Rttm' }, { path: 'all.csv' }];
+    const pod = store.pod(aRequest({ per: 'Dataset', command: ['run', '{inputDir}'], outputs }));
+    await pod.step('prepare');
+    for (const name of ['a.rttm', 'b.rttm', 'all.csv'])
+      await writeFile(join(pod.staging, 'out', name), `${RTTM_LINE}\n`);
+    const { report } = await pod.step('publish');
+    assert.equal(report.result?.files, 3);
+    assert.equal(report.result.bytes, 3 * (RTTM_LINE.length + 1));
+    const manifest = JSON.parse(await store.text('outputs/result/manifest.json'));
+    assert.deepEqual(
+      manifest.outputs.map(({ path }: { path: string }) => path),
+      ['a.rttm', 'all.csv', 'b.rttm'],
+    );
   });
 
   it('keeps files that were not promised, drops links, and lists both', async () => {

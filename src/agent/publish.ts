@@ -3,27 +3,36 @@
  * metannots, flush, one rename. Any error before the rename leaves the target untouched; after any error of the rename
  * itself the target's manifest decides. Executed again after a crash, it finds either its plan or its manifest.
  */
-import { readdir, realpath, rename, rm, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { rmSync } from 'node:fs';
+import { readdir, realpath, rename, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest } from '../api/request.ts';
 import { EXIT } from '../api/request.ts';
+import { inBatches, mapBounded } from './concurrent.ts';
 import type { AgentOptions } from './context.ts';
 import { AgentFailure, errorCode, isStorageError, shown } from './failure.ts';
 import { judge } from './judge.ts';
 import type { Space } from './judge.ts';
 import { inspectTarget, publishedReport } from './manifest.ts';
 import type { Target } from './manifest.ts';
+import { changedInputs, PathList } from './manifest-content.ts';
+import type { Publication } from './manifest-content.ts';
+import { ManifestLists } from './manifest-lists.ts';
 import { completeOutputs } from './outputs.ts';
 import { syncDirectory } from './paths.ts';
 import { conflict, locate } from './places.ts';
 import type { Places } from './places.ts';
-import { readPlan } from './plan-file.ts';
+import { openPlan } from './plan-file.ts';
 import type { Plan } from './plan-file.ts';
 import type { StepResult } from './prepare.ts';
-import { verifyUnits } from './verify.ts';
+import { Tally } from './tally.ts';
+import { startVerification, verifyUnit } from './verify.ts';
 
 const RENAME_TRIES = 5;
+/** Units whose verdicts are in memory together. */
+const BATCH = 256;
+const CONCURRENCY = 8;
 
 export async function publish(request: AgentRequest, options: AgentOptions): Promise<StepResult> {
   const places = await locate(request, options.storeRoot, options.podUid);
@@ -53,10 +62,42 @@ async function verifyAndComplete(
   options: AgentOptions,
 ): Promise<void> {
   const plan = await ownPlan(places);
-  const verdicts = await verifyUnits(request, places.staging, plan.units);
-  const failure = judge(request, verdicts, await spaceOf(places.staging.pod));
-  if (failure !== undefined) throw failure;
-  await completeOutputs({ request, places, plan, verdicts, options });
+  const lists = await ManifestLists.start(places.staging.pod, request.inputs.root);
+  try {
+    const { tally, changed } = await verifyPlan(request, places, { plan, lists });
+    const failure = judge(request, tally, await spaceOf(places.staging.pod));
+    if (failure !== undefined) throw failure;
+    await lists.finish();
+    if (changed.count > 0)
+      options.log(`${changed.count} inputs changed while the task ran; the manifest names them`);
+    await completeOutputs({ request, places, plan: plan.head, tally, changed, options }, lists);
+  } finally {
+    await lists.remove();
+  }
+}
+
+/** Verifies every unit, some at a time, in the order of the plan. */
+async function verifyPlan(
+  request: AgentRequest,
+  places: Places,
+  { plan, lists }: { readonly plan: Plan; readonly lists: ManifestLists },
+): Promise<Pick<Publication, 'tally' | 'changed'>> {
+  const verification = await startVerification(request, places.staging);
+  const root = join(places.dataset, request.inputs.root);
+  const tally = new Tally();
+  const changed = new PathList();
+  for await (const units of inBatches(plan.units(), BATCH)) {
+    const verdicts = await mapBounded(units, CONCURRENCY, async (unit) => ({
+      verdict: await verifyUnit(verification, unit),
+      changed: await changedInputs(root, unit),
+    }));
+    for (const { verdict, changed: paths } of verdicts) {
+      lists.add(verdict, tally.add(verdict));
+      for (const path of paths) changed.add(path);
+    }
+    await lists.drain();
+  }
+  return { tally, changed };
 }
 
 async function ownPlan(places: Places): Promise<Plan> {
@@ -65,7 +106,7 @@ async function ownPlan(places: Places): Promise<Plan> {
   if (real !== pod) {
     throw new AgentFailure('AgentError', `${shown(pod)} is gone or replaced by a link: start the task again`);
   }
-  const plan = await readPlan(places.staging.plan);
+  const plan = await openPlan(places.staging.plan);
   if (plan !== undefined) return plan;
   throw new AgentFailure(
     'AgentError',
@@ -117,7 +158,8 @@ async function finish(
 /** The result stands; what is left of the attempts is only in the way. A failure here is for the sweeper. */
 async function removeStaging(places: Places, options: AgentOptions): Promise<void> {
   try {
-    await rm(places.staging.task, { recursive: true, force: true, maxRetries: 2 });
+    // One call of the system after the other: the asynchronous one has a promise for every file in memory.
+    rmSync(places.staging.task, { recursive: true, force: true, maxRetries: 2 });
     const rest = await readdir(places.staging.allStaging);
     options.log(`removed the staging of this task; ${rest.length} other tasks have staging in this dataset`);
   } catch (error) {

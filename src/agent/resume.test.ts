@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { EXIT } from '../api/request.ts';
 import { aRequest, aStore, RECORDINGS, RTTM_LINE, wav } from './testing/fixtures.ts';
 import type { RequestChanges, StepOutcome, TestPod, TestStore } from './testing/fixtures.ts';
+import { readPlan, readRecords } from './testing/staged.ts';
 import { observe } from './observe.ts';
-import { readPlan } from './plan-file.ts';
-import { readRecords } from './records.ts';
 
 /** Fails on b.wav, so that the first attempt is not published. */
 const HALF = [

@@ -2,19 +2,21 @@
 import { constants } from 'node:fs';
 import { copyFile, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { mapBounded } from './concurrent.ts';
+import { inBatches, mapBounded } from './concurrent.ts';
 import { isMissing } from './failure.ts';
 import { inspectOutput } from './inspect.ts';
 import type { OutputRule } from './inspect.ts';
 import { insidePod, statUntrusted } from './paths.ts';
 import type { StagingPaths } from './paths.ts';
 import type { Unit } from './plan.ts';
-import { readRecords } from './records.ts';
+import { appendRecords, OutputBook, recordsOf } from './records.ts';
 import type { OutputRecord, UnitRecord } from './records.ts';
 
 /** Starts without an end after which a unit is no longer tried. */
 export const KILLS_ALLOWED = 2;
 const COPIES_AT_ONCE = 4;
+/** Units copied between two appends to the records. */
+const COPIED_AT_ONCE = 256;
 
 type Pod = ReturnType<typeof insidePod>;
 
@@ -55,46 +57,68 @@ async function unfinished(control: string): Promise<string[]> {
   return [...started.filter((_, index) => (sizes[index] ?? 0) > 0), ...killed];
 }
 
-/** Copies what can be reused into this pod's staging; returns the records of the copies by unit key. */
+export interface ReuseInto {
+  readonly out: string;
+  readonly records: string;
+  readonly rules: readonly OutputRule[];
+  readonly isOpen: (unit: Unit) => boolean;
+}
+
+/** Copies what can be reused into this pod's staging and records it there; returns the keys of those units. */
 export async function reuseUnits(
   pods: readonly Pod[],
-  units: readonly Unit[],
-  into: { readonly out: string; readonly rules: readonly OutputRule[] },
-): Promise<Map<string, UnitRecord>> {
-  const reused = new Map<string, UnitRecord>();
+  units: () => Iterable<Unit>,
+  into: ReuseInto,
+): Promise<Set<string>> {
+  const reused = new Set<string>();
   for (const pod of pods) {
-    // oxlint-disable-next-line no-await-in-loop -- few pods
-    const records = await readRecords(pod.records);
-    const wanted = units.filter((unit) => !reused.has(unit.key) && isWhole(unit, records.get(unit.key)));
-    // oxlint-disable-next-line no-await-in-loop -- as above
-    const copies = await mapBounded(wanted, COPIES_AT_ONCE, (unit) =>
-      copyUnit(pod.out, unit, { ...into, records }),
-    );
-    for (const copy of copies) if (copy !== undefined) reused.set(copy.key, copy);
+    // oxlint-disable-next-line no-await-in-loop -- few pods, one after the other
+    await reuseFrom(pod, units(), { ...into, reused });
   }
   return reused;
 }
 
-function isWhole(unit: Unit, record: UnitRecord | undefined): boolean {
-  if (record === undefined || record.outputs.length !== unit.outputs.length) return false;
-  const recorded = new Set(record.outputs.map(({ path }) => path));
-  return unit.outputs.every(({ path }) => recorded.has(path));
+async function reuseFrom(
+  pod: Pod,
+  units: Iterable<Unit>,
+  into: ReuseInto & { readonly reused: Set<string> },
+): Promise<void> {
+  const keys = new Set<string>();
+  const recorded = new OutputBook();
+  for await (const { key, outputs } of recordsOf(pod.records)) {
+    keys.add(key);
+    for (const output of outputs) recorded.add(output);
+  }
+  if (keys.size === 0) return;
+  const isWanted = (unit: Unit): boolean =>
+    keys.has(unit.key) && !into.reused.has(unit.key) && into.isOpen(unit);
+  for await (const batch of inBatches(filter(units, isWanted), COPIED_AT_ONCE)) {
+    const copies = await mapBounded(batch, COPIES_AT_ONCE, (unit) =>
+      copyUnit(pod.out, unit, { out: into.out, rules: into.rules, recorded }),
+    );
+    const records = copies.filter((copy) => copy !== undefined);
+    await appendRecords(into.records, records);
+    for (const { key } of records) into.reused.add(key);
+  }
+}
+
+function* filter<Item>(items: Iterable<Item>, isWanted: (item: Item) => boolean): Generator<Item> {
+  for (const item of items) if (isWanted(item)) yield item;
 }
 
 interface CopyInto {
   readonly out: string;
   readonly rules: readonly OutputRule[];
-  readonly records: ReadonlyMap<string, UnitRecord>;
+  readonly recorded: OutputBook;
 }
 
 /** Copies, never links: a pod that still writes to the old file must not reach the new one. */
 async function copyUnit(from: string, unit: Unit, into: CopyInto): Promise<UnitRecord | undefined> {
-  const hashes = new Map(into.records.get(unit.key)?.outputs.map(({ path, sha256 }) => [path, sha256]));
   const outputs: OutputRecord[] = [];
   for (const { path, spec } of unit.outputs) {
     // oxlint-disable-next-line no-await-in-loop -- a unit has few outputs
     const copy = await copyOutput(from, path, { out: into.out, rule: into.rules[spec] });
-    if (copy === undefined || copy.sha256 !== hashes.get(path)) {
+    if (copy === undefined || copy.sha256 !== into.recorded.get(path)?.sha256) {
       // oxlint-disable-next-line no-await-in-loop -- ends the loop
       await Promise.all(unit.outputs.map((output) => rm(join(into.out, output.path), { force: true })));
       return undefined;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { EXIT } from '../api/request.ts';
 import { aRequest, aStore, GOOD_MODEL, RECORDINGS } from './testing/fixtures.ts';
 import type { TestPod, TestStore } from './testing/fixtures.ts';
-import { readPlan } from './plan-file.ts';
+import { readPlan } from './testing/staged.ts';
 
 async function ran(pod: TestPod): Promise<TestPod> {
   await pod.step('prepare');

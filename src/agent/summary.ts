@@ -4,26 +4,58 @@ import type { Unit } from './plan.ts';
 
 const NAMED = 3;
 
+/** Something that failed, as it is named in a sentence. */
+export interface NamedFailure {
+  readonly name: string;
+  readonly reason?: string | undefined;
+}
+
+/** How many failed, and the first of them by name. */
+export class FailureList {
+  count = 0;
+  readonly first: NamedFailure[] = [];
+
+  add({ name, reason }: NamedFailure): void {
+    this.count++;
+    if (this.first.length < NAMED) this.first.push({ name, reason });
+  }
+}
+
 /** "a.wav" is empty ...; "b.wav" ...; and 7 more. */
-export function listFailures(failed: readonly { readonly name: string; readonly reason?: string }[]): string {
-  const named = failed.slice(0, NAMED).map((unit) => `${shown(unit.name)} ${unit.reason ?? 'failed'}`);
-  const rest = failed.length - named.length;
+export function listFailures({ count, first }: Pick<FailureList, 'count' | 'first'>): string {
+  const named = first.slice(0, NAMED).map(({ name, reason }) => `${shown(name)} ${reason ?? 'failed'}`);
+  const rest = count - named.length;
   return [...named, ...(rest > 0 ? [`and ${rest} more`] : [])].join('; ');
 }
 
-/** 12 recordings, 3.4 h of audio, 1 refused: ... */
-export function describeUnits(units: readonly Unit[]): string {
-  const inputs = units.flatMap((unit) => unit.inputs);
-  const seconds = inputs.reduce((sum, input) => sum + (input.seconds ?? 0), 0);
-  const noun = seconds > 0 ? 'recording' : 'input';
-  const parts = [plural(inputs.length, noun)];
-  if (units.length !== inputs.length) parts.push(`in ${units.length} directories`);
-  if (seconds > 0) parts.push(`${duration(seconds)} of audio`);
-  const reused = units.filter(({ state }) => state === 'reused').length;
-  if (reused > 0) parts.push(`${reused} finished by an earlier attempt`);
-  const lost = units.filter(({ state }) => state === 'refused' || state === 'abandoned');
-  if (lost.length > 0) parts.push(`${lost.length} refused: ${listFailures(lost)}`);
-  return parts.join(', ');
+/** Counts the units of a plan as they pass by. */
+export class Census {
+  total = 0;
+  inputs = 0;
+  audioSeconds = 0;
+  reused = 0;
+  abandoned = 0;
+  /** Refused or abandoned. */
+  readonly lost = new FailureList();
+
+  add(unit: Unit): void {
+    this.total++;
+    this.inputs += unit.inputs.length;
+    for (const { seconds = 0 } of unit.inputs) this.audioSeconds += seconds;
+    if (unit.state === 'reused') this.reused++;
+    if (unit.state === 'abandoned') this.abandoned++;
+    if (unit.state === 'refused' || unit.state === 'abandoned') this.lost.add(unit);
+  }
+
+  /** 12 recordings, 3.4 h of audio, 1 refused: ... */
+  describe(): string {
+    const parts = [plural(this.inputs, this.audioSeconds > 0 ? 'recording' : 'input')];
+    if (this.total !== this.inputs) parts.push(`in ${this.total} directories`);
+    if (this.audioSeconds > 0) parts.push(`${duration(this.audioSeconds)} of audio`);
+    if (this.reused > 0) parts.push(`${this.reused} finished by an earlier attempt`);
+    if (this.lost.count > 0) parts.push(`${this.lost.count} refused: ${listFailures(this.lost)}`);
+    return parts.join(', ');
+  }
 }
 
 function plural(count: number, noun: string): string {

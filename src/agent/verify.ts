@@ -3,14 +3,13 @@
  * against it, never for it.
  */
 import type { AgentRequest } from '../api/request.ts';
-import { mapBounded } from './concurrent.ts';
 import type { AgentCategory } from './failure.ts';
 import { inspectOutput, stillRecorded } from './inspect.ts';
 import type { Inspection } from './inspect.ts';
 import { readUntrusted } from './paths.ts';
 import type { StagingPaths, UntrustedTree } from './paths.ts';
 import type { PromisedOutput, Unit } from './plan.ts';
-import { readRecords } from './records.ts';
+import { OutputBook, recordsOf } from './records.ts';
 import type { OutputRecord } from './records.ts';
 
 /** Why a unit failed, in the words of section 8 of the design: categories of the agent. */
@@ -28,22 +27,31 @@ export interface Verdict {
   readonly failure?: UnitFailure;
 }
 
-const CONCURRENCY = 8;
 const KILLED = 137;
+/** Inspections that are remembered for other units. */
+const SHARED = 1024;
 const EXIT_CODE = /^\d{1,3}\n?$/;
 
-/** Verifies every unit of a plan; the order is kept. */
-export async function verifyUnits(
+/** What the units of one plan are verified with. */
+export interface Verification {
+  readonly request: AgentRequest;
+  readonly out: UntrustedTree;
+  readonly control: UntrustedTree;
+  /** What observe hashed already. */
+  readonly recorded: OutputBook;
+  /** Outputs are read once, also when units of a dataset share them. */
+  readonly shared: Map<string, Promise<Inspection>>;
+}
+
+export async function startVerification(
   request: AgentRequest,
   staging: Pick<StagingPaths, 'out' | 'control' | 'records'>,
-  units: readonly Unit[],
-): Promise<Verdict[]> {
-  const recorded = new Map<string, OutputRecord>();
-  for (const record of (await readRecords(staging.records)).values()) {
-    for (const output of record.outputs) recorded.set(output.path, output);
-  }
+): Promise<Verification> {
+  const recorded = new OutputBook();
+  for await (const { outputs } of recordsOf(staging.records))
+    for (const output of outputs) recorded.add(output);
   const seen = new Set<string>();
-  const verify: Verification = {
+  return {
     request,
     recorded,
     // The model has ended: nobody exchanges a directory for a link any more.
@@ -51,19 +59,9 @@ export async function verifyUnits(
     control: { root: staging.control, seen },
     shared: new Map(),
   };
-  return mapBounded(units, CONCURRENCY, (unit) => verifyUnit(verify, unit));
 }
 
-interface Verification {
-  readonly request: AgentRequest;
-  readonly out: UntrustedTree;
-  readonly control: UntrustedTree;
-  readonly recorded: ReadonlyMap<string, OutputRecord>;
-  /** Outputs are read once, also when units of a dataset share them. */
-  readonly shared: Map<string, Promise<Inspection>>;
-}
-
-async function verifyUnit(verify: Verification, unit: Unit): Promise<Verdict> {
+export async function verifyUnit(verify: Verification, unit: Unit): Promise<Verdict> {
   if (unit.state === 'refused') return lost(unit, 'InvalidInput');
   if (unit.state === 'abandoned') return lost(unit, 'OutOfMemory');
   const exit = await exitOf(verify, unit);
@@ -127,10 +125,13 @@ const EXIT_MEANING: Readonly<Record<number, string>> = {
 function inspectOnce(verify: Verification, promise: PromisedOutput): Promise<Inspection> {
   // Only the recordings of one dataset run share outputs; elsewhere remembering them would only take memory.
   if (verify.request.run.per !== 'Dataset') return inspectPromise(verify, promise);
-  const known = verify.shared.get(promise.path);
-  if (known !== undefined) return known;
-  const inspection = inspectPromise(verify, promise);
-  verify.shared.set(promise.path, inspection);
+  const { shared } = verify;
+  const inspection = shared.get(promise.path) ?? inspectPromise(verify, promise);
+  // Those who share an output stand near each other in the plan, or all of them do: the least recent goes.
+  shared.delete(promise.path);
+  shared.set(promise.path, inspection);
+  const [oldest] = shared.keys();
+  if (shared.size > SHARED && oldest !== undefined) shared.delete(oldest);
   return inspection;
 }
 

@@ -29,80 +29,90 @@ export interface InputSearch {
   readonly outputs: string;
 }
 
-export interface InputListing {
-  /** Sorted by the bytes of their path. */
-  readonly inputs: readonly FoundInput[];
+/** What was passed over on the way. */
+export interface Passed {
   /** Linked directories that were not entered. */
-  readonly linkedDirectories: number;
+  linkedDirectories: number;
 }
 
 const ANNEX = `${join('.git', 'annex', 'objects')}/`;
 const MAX_DEPTH = 64;
 
-export async function listInputs(search: InputSearch): Promise<InputListing> {
-  const inputs: FoundInput[] = [];
-  let linkedDirectories = 0;
-  let level = [search.directory];
-  for (let depth = 0; depth < MAX_DEPTH && level.length > 0; depth++) {
-    const next: string[] = [];
-    for (const directory of level) {
-      // oxlint-disable-next-line no-await-in-loop -- one directory at a time keeps memory and file handles bounded
-      const found = await scanDirectory(search, directory);
-      inputs.push(...found.inputs);
-      next.push(...found.directories);
-      linkedDirectories += found.links;
+/** The inputs in the order of the bytes of their paths, a few at a time: one directory's names are in memory. */
+export async function* walkInputs(search: InputSearch, passed: Passed): AsyncGenerator<FoundInput[]> {
+  yield* walkDirectory(search, { path: search.directory, depth: 0, passed });
+}
+
+interface Place {
+  readonly path: string;
+  readonly depth: number;
+  readonly passed: Passed;
+}
+
+async function* walkDirectory(search: InputSearch, place: Place): AsyncGenerator<FoundInput[]> {
+  let files: FoundInput[] = [];
+  for (const entry of await sortedEntries(join(search.root, place.path))) {
+    const path = place.path === '' ? entry.name : `${place.path}/${entry.name}`;
+    if (entry.kind.isDirectory()) {
+      if (!isEntered(search, path, entry.name) || place.depth + 1 >= MAX_DEPTH) continue;
+      yield files;
+      files = [];
+      yield* walkDirectory(search, { ...place, path, depth: place.depth + 1 });
+    } else {
+      // Only links need to wait.
+      const found = classify(search, { ...entry, path }, place.passed);
+      const input = found instanceof Promise ? await found : found;
+      if (input !== undefined) files.push(input);
     }
-    level = next;
   }
-  return { inputs: sortByBytes(inputs), linkedDirectories };
+  yield files;
 }
 
-function sortByBytes(inputs: FoundInput[]): FoundInput[] {
-  return inputs
-    .map((input) => ({ input, bytes: Buffer.from(input.path) }))
-    .toSorted((a, b) => Buffer.compare(a.bytes, b.bytes))
-    .map(({ input }) => input);
+interface Entry {
+  readonly name: string;
+  readonly isUtf8: boolean;
+  readonly kind: Dirent;
 }
 
-interface Scan {
-  readonly inputs: FoundInput[];
-  readonly directories: string[];
-  links: number;
+/** A directory's entries so that a walk meets whole paths in the order of their bytes: `a-b` before `a/b` before `a0`. */
+async function sortedEntries(directory: string): Promise<Entry[]> {
+  // Latin-1 keeps every byte of a name as one character, in the right order, without an object per name.
+  const entries = await readdir(directory, { withFileTypes: true, encoding: 'latin1' });
+  return entries
+    .toSorted((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1))
+    .map((kind) => {
+      const bytes = Buffer.from(kind.name, 'latin1');
+      return { name: bytes.toString(), isUtf8: isUtf8(bytes), kind };
+    });
 }
 
-async function scanDirectory(search: InputSearch, directory: string): Promise<Scan> {
-  const scan: Scan = { inputs: [], directories: [], links: 0 };
-  const entries = await readdir(join(search.root, directory), { withFileTypes: true, encoding: 'buffer' });
-  for (const entry of entries) {
-    const path = directory === '' ? entry.name.toString() : `${directory}/${entry.name.toString()}`;
-    // oxlint-disable-next-line no-await-in-loop -- only links need to wait
-    await classify(search, { entry, path }, scan);
-  }
-  return scan;
+function orderOf(entry: Dirent): string {
+  return entry.isDirectory() ? `${entry.name}/` : entry.name;
 }
 
-async function classify(
+/** Hidden directories hold no recordings, and the directory of results no inputs. */
+function isEntered(search: InputSearch, path: string, name: string): boolean {
+  return !name.startsWith('.') && join(search.root, path) !== search.outputs;
+}
+
+function classify(
   search: InputSearch,
-  found: { readonly entry: Dirent<Buffer>; readonly path: string },
-  scan: Scan,
-): Promise<void> {
-  const { entry, path } = found;
-  const file = join(search.root, path);
-  if (entry.isDirectory()) {
-    if (!entry.name.toString().startsWith('.') && file !== search.outputs) scan.directories.push(path);
-    return;
-  }
-  if (!search.include.some((glob) => matchesGlob(path, glob))) {
-    if (entry.isSymbolicLink()) scan.links += await isLinkedDirectory(file);
-    return;
-  }
-  if (!isUtf8(entry.name)) {
-    scan.inputs.push({ path, problem: 'has a name that is not UTF-8: rename it (convmv -t utf8)' });
-  } else if (entry.isSymbolicLink()) {
-    scan.inputs.push({ path, ...(await checkLink(search.dataset, file)) });
-  } else {
-    scan.inputs.push(entry.isFile() ? { path } : { path, problem: 'is not a regular file: remove it' });
-  }
+  { kind, path, isUtf8: isReadable }: Entry & { readonly path: string },
+  passed: Passed,
+): FoundInput | undefined | Promise<FoundInput | undefined> {
+  if (!search.include.some((glob) => matchesGlob(path, glob)))
+    return kind.isSymbolicLink() ? countLink(join(search.root, path), passed) : undefined;
+  if (!isReadable) return { path, problem: 'has a name that is not UTF-8: rename it (convmv -t utf8)' };
+  if (kind.isSymbolicLink()) return followLink(search, path);
+  return kind.isFile() ? { path } : { path, problem: 'is not a regular file: remove it' };
+}
+
+async function followLink(search: InputSearch, path: string): Promise<FoundInput> {
+  return { path, ...(await checkLink(search.dataset, join(search.root, path))) };
+}
+
+async function countLink(file: string, passed: Passed): Promise<undefined> {
+  passed.linkedDirectories += await isLinkedDirectory(file);
 }
 
 async function isLinkedDirectory(file: string): Promise<0 | 1> {

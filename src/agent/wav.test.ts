@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import assert from 'node:assert/strict';
+import { readSync } from 'node:fs';
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,7 +61,10 @@ describe('readWavHeader()', () => {
     await writeFile(file, bytes);
     const handle = await open(file);
     try {
-      return await readWavHeader(handle.fd, bytes.length);
+      return await readWavHeader(
+        (buffer, at) => readSync(handle.fd, buffer, 0, buffer.length, at),
+        bytes.length,
+      );
     } finally {
       await handle.close();
     }

@@ -2,8 +2,7 @@
  * Reader of WAV headers: RIFF, RIFX (big-endian), RF64 and BW64 (64-bit sizes in a `ds64` chunk) and
  * WAVE_FORMAT_EXTENSIBLE. Chunks are walked with small positioned reads: hours of audio cost two or three of them.
  */
-import { read } from 'node:fs';
-import { promisify } from 'node:util';
+import type { ReadAt } from './file-access.ts';
 
 export interface WavHeader {
   readonly sampleRate: number;
@@ -20,9 +19,6 @@ export interface WavHeader {
 export class WavError extends Error {
   override readonly name = 'WavError';
 }
-
-// Descriptors cost half of what file handles do, which counts for 100 000 files.
-const readAt = promisify(read);
 
 const EXTENSIBLE = 0xfffe;
 /** What programs write that cannot seek back to the header: ffmpeg (and RF64) the first, sox the second. */
@@ -43,10 +39,10 @@ interface Layout {
   format?: Omit<WavHeader, 'dataBytes' | 'seconds'> & { readonly bytesPerSecond: number };
 }
 
-/** Reads the header of a file of `size` bytes, open as `fd`. Throws WavError; errors of the file system pass through. */
-export async function readWavHeader(fd: number, size: number): Promise<WavHeader> {
+/** Reads the header of a file of `size` bytes. Throws WavError; errors of the file system pass through. */
+export async function readWavHeader(readAt: ReadAt, size: number): Promise<WavHeader> {
   if (size === 0) throw new WavError('is empty (0 bytes)');
-  const source = bufferedSource(fd, size);
+  const source = bufferedSource(readAt, size);
   const magic = await source.read(0, 12);
   const kind = magic.toString('latin1', 0, 4);
   if (!['RIFF', 'RIFX', 'RF64', 'BW64'].includes(kind) || magic.toString('latin1', 8, 12) !== 'WAVE') {
@@ -55,7 +51,7 @@ export async function readWavHeader(fd: number, size: number): Promise<WavHeader
   return walkChunks(source, { bigEndian: kind === 'RIFX' });
 }
 
-function bufferedSource(fd: number, size: number): Source {
+function bufferedSource(readAt: ReadAt, size: number): Source {
   let start = 0;
   let window = Buffer.alloc(0);
   return {
@@ -64,8 +60,7 @@ function bufferedSource(fd: number, size: number): Source {
       const offset = position - start;
       if (offset < 0 || offset + length > window.length) {
         const buffer = Buffer.allocUnsafe(Math.max(length, READ_AHEAD));
-        const { bytesRead } = await readAt(fd, buffer, 0, buffer.length, position);
-        window = buffer.subarray(0, bytesRead);
+        window = buffer.subarray(0, await readAt(buffer, position));
         start = position;
       }
       return window.subarray(position - start, position - start + length);

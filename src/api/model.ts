@@ -21,6 +21,12 @@ const inputs = z
       })
       .optional()
       .describe('What every input must be; read from the file header before a GPU is used.'),
+    effort: z
+      .enum(['Bytes', 'AudioSeconds', 'AnnotatedSeconds'])
+      .default('Bytes')
+      .describe(
+        'What the work on an input grows with, for percentages and estimates: its size, the length of its audio, or the sum of its annotated segments (inputs in RTTM or in CSV with segment_onset and segment_offset).',
+      ),
   })
   .describe('Which files of the dataset the model reads.');
 

@@ -22,6 +22,7 @@ const SCRIPT_OPTION = /^-[A-Za-z]*c$/;
  * Throws TemplateError for a placeholder without a value.
  */
 export function expandText(template: string, values: TemplateValues): string {
+  if (!template.includes('{')) return template;
   const text = values['reldir'] === '' ? template.replaceAll('{reldir}/', '') : template;
   return text.replace(PLACEHOLDER, (whole, dollar: string, name: string) => {
     if (dollar !== '') return whole;

@@ -31,6 +31,14 @@ const disruption = {
   message: 'drained',
 };
 
+const nothing: Evidence = {
+  job: aJob(),
+  pods: [],
+  exitCodes: undefined,
+  nodeLostAfterMs: 60_000,
+  now: NOW,
+};
+
 const table: Record<string, Row> = {
   'a Job without a pod is starting': { given: {}, is: 'waiting', says: 'Starting' },
   'a suspended Job is queued': {
@@ -122,6 +130,20 @@ const table: Record<string, Row> = {
     },
     is: 'running',
     says: 'NodeLost',
+    message: /gpu-1.*out-of-service/,
+  },
+  'a pod whose node still has time to answer': {
+    given: {
+      nodeLostAfterMs: 600_001,
+      pods: [
+        aPod(
+          { model: runningState },
+          { metadata: { ...aPod().metadata, deletionTimestamp: '2026-03-01T11:50:00Z' } },
+        ),
+      ],
+    },
+    is: 'running',
+    says: 'Running',
   },
   'a model killed for memory in a pod that kubelet never ends': {
     given: { pods: [aPod({ model: ended(0, { reason: 'OOMKilled' }) })] },
@@ -330,7 +352,7 @@ function wordOf(outcome: Outcome): string {
 describe('outcomeOf()', () => {
   for (const [name, { given, is, says, message }] of Object.entries(table)) {
     it(name, () => {
-      const outcome = outcomeOf({ job: aJob(), pods: [], exitCodes: undefined, now: NOW, ...given });
+      const outcome = outcomeOf({ ...nothing, ...given });
       assert.deepEqual([outcome.is, wordOf(outcome)], [is, says]);
       if (message) assert.match('message' in outcome ? outcome.message : '', message);
     });
@@ -342,7 +364,7 @@ describe('outcomeOf()', () => {
       { metadata: { ...aPod().metadata, uid: 'old', creationTimestamp: '2026-03-01T10:00:00Z' } },
     );
     const newer = failedPod({ model: ended(137) });
-    const outcome = outcomeOf({ job: failedJob(), pods: [newer, older], exitCodes: undefined, now: NOW });
+    const outcome = outcomeOf({ ...nothing, job: failedJob(), pods: [newer, older] });
     assert.equal(wordOf(outcome), 'OutOfMemory');
   });
 });

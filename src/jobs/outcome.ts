@@ -3,7 +3,14 @@ import { type AgentReport, agentReport, EXIT } from '../api/request.ts';
 import type { ModelSpec } from '../api/model.ts';
 import { truncate } from '../lib/truncate.ts';
 import type { Category } from './categories.ts';
-import { type ContainerState, type ContainerView, type JobView, jobVerdict, type PodView } from './views.ts';
+import {
+  type ContainerState,
+  type ContainerView,
+  type JobView,
+  jobVerdict,
+  overdueMs,
+  type PodView,
+} from './views.ts';
 import { type Waiting, waitingForModel, waitingForPod, WORTH_A_WORD_MS } from './waiting.ts';
 
 /** What a Job and its pods say about the attempt. Nothing else interprets their status. */
@@ -34,6 +41,8 @@ export interface Evidence {
   readonly exitCodes: ModelSpec['failure']['exitCodes'];
   /** Why the Job controller cannot create the pod, from its events; read only when no pod shows up. */
   readonly createProblem?: string | undefined;
+  /** By how much a deleted pod may outlive its grace before its node counts as lost. */
+  readonly nodeLostAfterMs: number;
   readonly now: Date;
 }
 
@@ -49,7 +58,7 @@ export function outcomeOf(evidence: Evidence): Outcome {
     case 'failed':
       return failure(evidence, pod);
     case 'unfinished':
-      return pod ? progressOf(pod, evidence.now) : waitingForPod(evidence.job, evidence.createProblem);
+      return pod ? progressOf(pod, evidence) : waitingForPod(evidence.job, evidence.createProblem);
   }
 }
 
@@ -60,18 +69,30 @@ function newest(pods: readonly PodView[]): PodView | undefined {
   );
 }
 
-function progressOf(pod: PodView, now: Date): Outcome {
+function progressOf(pod: PodView, { now, nodeLostAfterMs }: Evidence): Outcome {
   const model = stateOf(pod, CONTAINER.model);
   if (model?.terminated?.reason === 'OOMKilled') return { is: 'doomed', ...OUT_OF_MEMORY };
-  const node = pod.node ?? 'unknown';
+  const graceLeftMs = nodeLostAfterMs - (overdueMs(pod, now) ?? Number.NEGATIVE_INFINITY);
   const seen = { is: 'running', pod, startedAt: startOf(model) } as const;
-  if (isForgotten(pod, now)) {
-    const message = `Node ${node} does not confirm that pod ${pod.metadata.name} stopped; waiting for it to come back`;
-    return { ...seen, reason: 'NodeLost', message };
-  }
-  if (!model?.terminated && !model?.running) return waitingForModel(pod, now);
-  const running = { ...seen, reason: 'Running', message: `The model is running on node ${node}` };
-  return model.terminated ? afterModel(running, model.terminated.finishedAt, now) : running;
+  if (graceLeftMs <= 0) return { ...seen, reason: 'NodeLost', message: forgotten(pod) };
+  if (!model?.terminated && !model?.running) return lookAgain(waitingForModel(pod, now), graceLeftMs);
+  const message = `The model is running on node ${pod.node ?? 'unknown'}`;
+  const running = { ...seen, reason: 'Running', message };
+  return lookAgain(
+    model.terminated ? afterModel(running, model.terminated.finishedAt, now) : running,
+    graceLeftMs,
+  );
+}
+
+/** A lost node sends no event: somebody has to look. */
+function lookAgain<T extends Running | Waiting>(outcome: T, graceLeftMs: number): T {
+  const recheckMs = Math.min(outcome.recheckMs ?? Number.POSITIVE_INFINITY, graceLeftMs);
+  return Number.isFinite(recheckMs) ? { ...outcome, recheckMs } : outcome;
+}
+
+/** A pod that was told to stop and, well past its grace, has not: its node is gone or cut off. */
+export function forgotten({ node = 'unknown', metadata }: PodView): string {
+  return `Node ${node} does not confirm that pod ${metadata.name} stopped; bring the node back, or once it is surely off taint it with node.kubernetes.io/out-of-service or delete it`;
 }
 
 type Running = Extract<Outcome, { is: 'running' }>;
@@ -92,12 +113,6 @@ function ageOf(at: string | null | undefined, now: Date): number {
 
 function startOf(state: ContainerState | undefined): string | undefined {
   return state?.running?.startedAt ?? state?.terminated?.startedAt ?? undefined;
-}
-
-/** A pod that was told to stop and, a minute past its grace, has not: its node is gone or cut off. */
-function isForgotten(pod: PodView, now: Date): boolean {
-  if (!pod.metadata.deletionTimestamp) return false;
-  return now.getTime() - Date.parse(pod.metadata.deletionTimestamp) > 60_000;
 }
 
 /** Most trustworthy evidence first; the first that applies decides. */

@@ -5,7 +5,7 @@ import { expandDataset } from '../api/template.ts';
 import { escapeExpansion } from './escape.ts';
 import { DEADLINE_SLACK_SECONDS, type JobDefaults } from './defaults.ts';
 import { type AttemptInput, requestOf } from './request.ts';
-import { agentResources, modelResources } from './resources.ts';
+import { AGENT_NODE_OPTIONS, agentResources, modelResources } from './resources.ts';
 import { modelMounts, observeMounts, podVolumes, seedMounts, seedTarget, storeMounts } from './volumes.ts';
 
 type Container = IPodSpec['containers'][number];
@@ -103,7 +103,7 @@ function agentContainer(step: 'prepare' | 'publish' | 'observe', defaults: JobDe
     image: defaults.agentImage,
     imagePullPolicy: defaults.imagePullPolicy,
     args: ['agent', step],
-    env: IDENTITY_ENV,
+    env: [...IDENTITY_ENV, { name: 'NODE_OPTIONS', value: AGENT_NODE_OPTIONS }],
     securityContext: RESTRICTED,
     resources: agentResources(step),
     volumeMounts: storeMounts(),

@@ -107,6 +107,7 @@ export interface JobView extends ObjectView {
   /** The task that owns it or, once nothing owns it any more, the one that it was made for. */
   readonly taskName: string | undefined;
   readonly attempt: number | undefined;
+  /** Its queue holds it, or has let it go a moment ago and the Job controller has not begun yet. */
   readonly suspended: boolean;
   /** Controller in charge of it, when that is not the cluster's own. */
   readonly managedBy: string | undefined;
@@ -140,7 +141,7 @@ export function jobView(raw: unknown): JobView {
     ...objectView(meta),
     taskName: controllerOf(meta)?.name ?? meta.annotations?.[ANNOTATION.task],
     attempt: Number.isInteger(attempt) && attempt > 0 ? attempt : undefined,
-    suspended: spec.suspend,
+    suspended: spec.suspend || holds(status.conditions, 'Suspended'),
     managedBy: spec.managedBy === OWN_CONTROLLER ? undefined : spec.managedBy,
     startedAt: status.startTime,
     active: status.active,
@@ -203,6 +204,12 @@ export function jobVerdict(job: JobView): 'unfinished' | 'complete' | 'failed' {
 
 export function holds(conditions: readonly JobCondition[], type: string): boolean {
   return conditions.some((c) => c.type === type && c.status === 'True');
+}
+
+/** Milliseconds since a deleted pod's grace ended (negative before that); undefined for a pod that ended or that nobody deleted. */
+export function overdueMs(pod: PodView, now: Date): number | undefined {
+  const { deletionTimestamp } = pod.metadata; // the API server adds the grace to it
+  return deletionTimestamp && isAlive(pod) ? now.getTime() - Date.parse(deletionTimestamp) : undefined;
 }
 
 /** Whether the pod may still be running containers somewhere. */

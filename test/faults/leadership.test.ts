@@ -13,7 +13,7 @@ import type { Logged } from './rig/rules.ts';
 import { startSilentPod } from './rig/silent-pod.ts';
 import { extendTaskStatus } from './rig/newer-version.ts';
 import { kindOfWrite, REFERENCE, runReference } from './rig/workload.ts';
-import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
+import { inWorld, INSTALLED, RECOVERY_MS, type World } from './rig/world.ts';
 
 const terms = (operator: Operator): number =>
   operator.log().filter((line) => line.includes('Became leader')).length;
@@ -56,8 +56,6 @@ async function inPair(
   }
 }
 
-/** The lease as it is installed. */
-const INSTALLED = { leaseDurationSeconds: 15, renewDeadlineSeconds: 10, retryPeriodSeconds: 2 };
 const defaultLease = async (run: (pair: Pair) => Promise<void>): Promise<void> =>
   inPair('takeover', run, { config: { leaderElection: INSTALLED } });
 

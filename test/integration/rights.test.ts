@@ -1,41 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { apiClient } from '../support/api.ts';
-import { apply, renderChart } from '../support/chart.ts';
-import { controlPlane, deleteAtEnd, expectOk } from '../support/control-plane.ts';
+import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { modelEnds, modelRuns, published, publishEnds } from '../support/kubelet.ts';
 import { type Lab, openLab } from '../support/lab.ts';
 import { type Operator, startOperator } from '../support/operator.ts';
-
-const RIGHTS = ['ServiceAccount', 'ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding'];
-const tokenRequest = z.looseObject({ status: z.looseObject({ token: z.string() }) });
-
-/** A kubeconfig for the ServiceAccount of a release of the chart that may work in its own namespace only. */
-async function asInstalled(namespace: string): Promise<string> {
-  const release = `analysis-operator-${namespace}`;
-  const objects = await renderChart(release, namespace, [`config.namespaces=["${namespace}"]`]);
-  for (const object of objects.filter(({ kind }) => RIGHTS.includes(kind)))
-    deleteAtEnd(await apply(object, { dryRun: false }));
-  const { api, kubeconfig } = controlPlane();
-  const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${release}/token`;
-  const body = {
-    apiVersion: 'authentication.k8s.io/v1',
-    kind: 'TokenRequest',
-    spec: { expirationSeconds: 3600 },
-  };
-  const { token } = tokenRequest.parse(expectOk(await api.call('POST', path, { body }))).status;
-  const admin = z.looseObject({ users: z.tuple([z.looseObject({ name: z.string() })]) });
-  const config = admin.parse(parse(await readFile(kubeconfig, 'utf8')));
-  const file = join(await mkdtemp(join(tmpdir(), 'rights-')), 'kubeconfig');
-  await writeFile(file, stringify({ ...config, users: [{ name: config.users[0].name, user: { token } }] }));
-  return file;
-}
+import { asInstalled } from '../support/rights.ts';
 
 describe('the operator with no right but those of the chart', () => {
   let lab: Lab;
@@ -45,7 +17,7 @@ describe('the operator with no right but those of the chart', () => {
 
   before(async () => {
     lab = await openLab('rights');
-    kubeconfig = await asInstalled(lab.namespace);
+    ({ kubeconfig } = await asInstalled(lab.namespace));
     model = await lab.model('vad', { failure: { maxAttempts: 2, backoffSeconds: 0 } });
     await start();
   });

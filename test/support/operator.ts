@@ -33,6 +33,7 @@ export interface OperatorOptions {
   readonly preload?: string;
 }
 
+/** A machine that runs other tests beside this one starts a process slowly. */
 const START_MS = 60_000;
 let ports = 20_000 + (process.pid % 10_000);
 

@@ -47,6 +47,7 @@ export interface RequestChanges {
   readonly root?: string;
   readonly include?: readonly string[];
   readonly audio?: AgentRequest['inputs']['audio'];
+  readonly effort?: AgentRequest['inputs']['effort'] | undefined;
   readonly requires?: readonly string[];
   readonly outputs?: readonly { path: string; allowEmpty?: boolean; format?: string }[];
   readonly maxFailedUnits?: number;
@@ -64,14 +65,15 @@ export const GOOD_MODEL = ['sh', '-c', `echo '${RTTM_LINE}' >"$2"`, 'model', '{i
 
 export function aRequest(changes: RequestChanges = {}): AgentRequest {
   const all = { ...USUAL, ...changes };
-  const { uid, identity = uid, per, command, root, include, audio, maxFailedUnits, exitCodes, ...rest } = all;
+  const { uid, identity = uid, per, command, maxFailedUnits, exitCodes, ...other } = all;
+  const { root, include, audio, effort, ...rest } = other;
   return agentRequest.parse({
     schema: 1,
     identity,
     task: { uid, name: 'demo', namespace: 'lab', attempt: 1, createdAt: '2026-01-01T00:00:00.000Z' },
     model: { name: 'vtc-2-0', uid: 'model-1', image: 'example.org/vtc@sha256:0', version: '2.0' },
     run: { per, command },
-    inputs: { root, include, audio },
+    inputs: { root, include, audio, effort },
     failure: { maxFailedUnits, exitCodes },
     provenance: { method: 'automated', citation: 'A Paper (2026)', homepage: 'https://example.org/vtc' },
     operatorVersion: '0.1.0',

@@ -36,9 +36,9 @@ function pauseLeftMs(seen: Observed): number {
 
 /** A claimed attempt whose Job the API server keeps refusing ends with the last reason it gave. */
 function unstartable(seen: Observed): TaskPlan | undefined {
-  const { status, metadata } = seen.task;
+  const { status } = seen.task;
   if (!status?.attempt || status.nextAttemptAt || status.reason === 'Starting') return undefined;
-  const waited = seen.now.getTime() - Date.parse(metadata.creationTimestamp);
+  const waited = seen.now.getTime() - waitingSinceMs(seen);
   if (waited < pendingDeadline(seen) * 1000) return undefined;
   return refused(seen, status.reason ?? 'ConfigError', status.message ?? 'The Job could not be created');
 }
@@ -85,12 +85,24 @@ function numberOfNext(status: Observed['task']['status']): number {
 
 function waitOrGiveUp(seen: Observed, { reason, message }: { reason: string; message: string }): TaskPlan {
   const seconds = pendingDeadline(seen);
-  const left = Date.parse(seen.task.metadata.creationTimestamp) + seconds * 1000 - seen.now.getTime();
+  const left = waitingSinceMs(seen) + seconds * 1000 - seen.now.getTime();
   if (left <= 0) return refused(seen, reason, `${message} (waited ${seconds} s, the pending deadline)`);
   const status = reported(seen, { phase: 'Pending', reason, message });
   const event =
     seen.task.status?.reason === reason ? {} : { event: { type: 'Warning' as const, reason, message } };
   return { status, ...noRemovals, requeueAfterMs: Math.min(left, RECHECK_MS), ...event };
+}
+
+/**
+ * When the wait for the next attempt began: with the task, or when its last attempt or a suspension ended. A task that
+ * ran for days has not waited for days.
+ */
+function waitingSinceMs({ task, now }: Observed): number {
+  const { failures = [], conditions = [] } = task.status ?? {};
+  const suspension = conditions.find(({ type }) => type === 'Suspended');
+  const resumedAt = suspension?.status === 'True' ? now.toISOString() : suspension?.lastTransitionTime;
+  const begins = [task.metadata.creationTimestamp, failures.at(-1)?.at, resumedAt];
+  return Math.max(...begins.flatMap((at) => (at === undefined ? [] : [Date.parse(at)])));
 }
 
 function refused(seen: Observed, reason: string, message: string): TaskPlan {

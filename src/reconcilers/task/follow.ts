@@ -1,13 +1,13 @@
 import type { Category } from '../../jobs/categories.ts';
 import { treatment } from '../../jobs/categories.ts';
 import type { Outcome } from '../../jobs/outcome.ts';
-import type { JobView } from '../../jobs/views.ts';
+import type { JobView, PodView } from '../../jobs/views.ts';
 import { boundModel, withJob } from './attempt.ts';
 import { type Observed, pendingDeadline } from './observed.ts';
 import { progressOf } from './progress.ts';
 import type { Failed } from './retry.ts';
 import { reported } from './status.ts';
-import { stop } from './stop.ts';
+import { givenUpInMs, stop } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 type Is<K extends Outcome['is']> = Extract<Outcome, { is: K }>;
@@ -61,7 +61,8 @@ function overdue(seen: Observed, outcome: Is<'waiting'>): Failed {
  */
 function pendingLeftMs(seen: Observed, job: JobView, { reason, since }: Is<'waiting'>): number {
   const { claimedAt, startedAt } = seen.task.status?.attempt ?? {};
-  if (!claimedAt || reason === QUEUED || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
+  const isHeld = reason === QUEUED || job.suspended; // let go, but its first pod may come before the Job's own news
+  if (!claimedAt || isHeld || hasStarted(job, startedAt)) return Number.POSITIVE_INFINITY;
   const times = [claimedAt, job.startedAt, since].flatMap((time) => (time ? [Date.parse(time)] : []));
   return Math.max(...times) + pendingDeadline(seen) * 1000 - seen.now.getTime(); // the latest: clocks of nodes may lag
 }
@@ -75,27 +76,23 @@ function hasStarted(job: JobView, startedAt: string | undefined): boolean {
 const RUNNING_RECHECK_MS = 60_000;
 
 export function running(seen: Observed, job: JobView, outcome: Is<'running'>): TaskPlan {
-  const { pod } = outcome;
-  const startedAt = outcome.startedAt ?? seen.task.status?.attempt?.startedAt;
-  const attempt = {
-    ...withJob(seen, job),
-    ...(startedAt ? { startedAt } : {}),
-    podName: pod.metadata.name,
-    ...(pod.node ? { node: pod.node } : {}),
+  const { pod, reason, message, recheckMs = RUNNING_RECHECK_MS } = outcome;
+  const before = seen.task.status;
+  const startedAt = outcome.startedAt ?? before?.attempt?.startedAt;
+  // A pod that never started may be held by a lost node.
+  const phase = startedAt === undefined && before?.phase !== 'Running' ? 'Pending' : 'Running';
+  const change = {
+    attempt: { ...withJob(seen, job), ...started(startedAt), podName: pod.metadata.name, ...nodeOf(pod) },
+    ...started(before?.startedAt ?? startedAt),
+    ...boundModel(seen, pod),
+    progress: progressOf(seen),
   };
-  const status = reported(
-    seen,
-    { phase: 'Running', reason: outcome.reason, message: outcome.message },
-    {
-      attempt,
-      ...(startedAt ? { startedAt: seen.task.status?.startedAt ?? startedAt } : {}),
-      ...boundModel(seen, pod),
-      progress: progressOf(seen),
-    },
-  );
   return {
-    status,
+    status: reported(seen, { phase, reason, message }, change),
     ...noRemovals,
-    requeueAfterMs: Math.min(outcome.recheckMs ?? RUNNING_RECHECK_MS, RUNNING_RECHECK_MS),
+    requeueAfterMs: Math.min(recheckMs, RUNNING_RECHECK_MS, givenUpInMs(seen, pod)),
   };
 }
+
+const started = (startedAt: string | undefined) => (startedAt === undefined ? {} : { startedAt });
+const nodeOf = ({ node }: PodView) => (node === undefined ? {} : { node });

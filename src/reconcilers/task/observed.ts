@@ -11,6 +11,12 @@ export interface TaskPolicy {
   readonly pendingDeadlineSeconds: number;
   /** Free attempts after disruptions, before the task fails. */
   readonly maxDisruptions: number;
+  readonly nodeLost: {
+    /** Seconds by which a deleted pod may outlive its grace before its node counts as lost. */
+    readonly afterSeconds: number;
+    /** Seconds after that until the pod is removed without the node's word; undefined means never. */
+    readonly forceDeleteAfterSeconds?: number | undefined;
+  };
   /** Names of callback endpoints that tasks may use. */
   readonly callbackEndpoints: readonly string[];
 }
@@ -51,4 +57,9 @@ export function failureRules({ model }: Observed): FailureRules | undefined {
 /** How long the task may wait, in seconds. */
 export function pendingDeadline(seen: Observed): number {
   return failureRules(seen)?.pendingDeadlineSeconds ?? seen.policy.pendingDeadlineSeconds;
+}
+
+/** What time it is, and how long a node may be silent. */
+export function clockOf({ now, policy }: Observed): { readonly now: Date; readonly nodeLostAfterMs: number } {
+  return { now, nodeLostAfterMs: policy.nodeLost.afterSeconds * 1000 };
 }

@@ -6,6 +6,7 @@ import type { TaskPlan } from './task-plan.ts';
 import { beginRows } from './testing/begin-rows.ts';
 import { endRows } from './testing/end-rows.ts';
 import { followRows } from './testing/follow-rows.ts';
+import { nodeLostRows } from './testing/node-lost-rows.ts';
 import { after } from './testing/seen.ts';
 
 /** What a plan does, in words. */
@@ -13,12 +14,12 @@ function deeds(plan: TaskPlan): string[] {
   return [
     ...(plan.needs ? [`read ${plan.needs}`] : []),
     ...plan.removeJobs.map(({ name }) => `delete job ${name.slice(0, 7)}`),
-    ...plan.removePods.map(() => 'delete pod'),
+    ...plan.removePods.map(({ force }) => (force ? 'force pod away' : 'delete pod')),
     ...(plan.create ? ['claim and create'] : []),
   ];
 }
 
-const table = { ...beginRows, ...followRows, ...endRows };
+const table = { ...beginRows, ...followRows, ...nodeLostRows, ...endRows };
 
 describe('planTask()', () => {
   for (const [name, row] of Object.entries(table)) {

@@ -1,12 +1,12 @@
 import { type Attempt, isTerminal } from '../../api/task.ts';
 import { jobName } from '../../jobs/names.ts';
-import { outcomeOf } from '../../jobs/outcome.ts';
+import { type Outcome, outcomeOf } from '../../jobs/outcome.ts';
 import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/views.ts';
 import { begin } from './begin.ts';
 import { failed, succeeded } from './finish.ts';
 import { running, waiting } from './follow.ts';
-import { failureRules, type Observed } from './observed.ts';
-import { continueStopping, halt, haltOf, removals, stop } from './stop.ts';
+import { clockOf, failureRules, type Observed } from './observed.ts';
+import { continueStopping, givenUpInMs, halt, haltOf, removals, stop } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 /**
@@ -84,12 +84,12 @@ function followed(seen: Observed, attempt: Attempt): TaskPlan {
     return { ...nothing(seen), needs: 'live' };
   const createProblem = seen.creation?.problem;
   const exitCodes = failureRules(seen)?.exitCodes;
-  const outcome = outcomeOf({ job, pods, exitCodes, createProblem, now: seen.now });
+  const outcome = outcomeOf({ job, pods, exitCodes, createProblem, ...clockOf(seen) });
   switch (outcome.is) {
     case 'waiting':
       return waiting(seen, job, outcome, pods.length > 0);
     case 'running':
-      return running(seen, job, outcome);
+      return runningOrAbandoned(seen, job, outcome);
     case 'doomed':
       return stop(seen, outcome);
     case 'succeeded':
@@ -97,6 +97,17 @@ function followed(seen: Observed, attempt: Attempt): TaskPlan {
     case 'failed':
       return failed(seen, outcome, job);
   }
+}
+
+/** When its node had its time, an attempt ends without its word: the fence on the volume holds off what may still run. */
+function runningOrAbandoned(
+  seen: Observed,
+  job: JobView,
+  outcome: Extract<Outcome, { is: 'running' }>,
+): TaskPlan {
+  if (givenUpInMs(seen, outcome.pod) > 0) return running(seen, job, outcome);
+  if (!seen.live) return { ...nothing(seen), needs: 'live' };
+  return stop(seen, { category: 'NodeLost', message: outcome.message });
 }
 
 /** The Job that this attempt recorded; one of the same name with another UID is somebody else's doing. */

@@ -1,13 +1,13 @@
 import type { IJob } from 'kubernetes-models/batch/v1';
 import { ANNOTATION } from '../../api/keys.ts';
-import { isInvalid } from '../../controller/api-error.ts';
+import { isInvalid, isUnknownOutcome } from '../../controller/api-error.ts';
 import type { Unsaved } from '../../controller/client.ts';
 import type { Reconcile } from '../../controller/controller.ts';
 import type { EventRecorder } from '../../controller/events.ts';
 import { type Adoption, createExecutor, type Executor } from '../../controller/execute.ts';
 import type { Action } from '../../controller/plan.ts';
 import type { KubeObject } from '../../controller/resources.ts';
-import { messageOf, type Report, TerminalError } from '../../controller/settle.ts';
+import { messageOf, type Report, TerminalError, WaitError } from '../../controller/settle.ts';
 import { writeStatus } from '../../controller/status-writer.ts';
 import type { JobView } from '../../jobs/views.ts';
 import { abandonedJobs, observe, observeCreation, type ObserveDeps, observeLive } from './observe.ts';
@@ -15,7 +15,7 @@ import type { Observed } from './observed.ts';
 import { parseTask } from '../../api/seen.ts';
 import { planTask } from './plan.ts';
 import { reported } from './status.ts';
-import type { TaskPlan } from './task-plan.ts';
+import type { Removal, TaskPlan } from './task-plan.ts';
 import type { WrittenVersions } from './written.ts';
 
 export interface TaskReconcilerDeps extends ObserveDeps {
@@ -92,14 +92,21 @@ async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSign
     deps.written.note(now);
     deps.progress.written(uid);
   }
-  const removal = (object: { name: string; uid: string }): Action<KubeObject> => ({
+  const removal = ({ name, uid: only, force }: Removal): Action<KubeObject> => ({
     do: 'delete',
     namespace,
-    ...object,
+    name,
+    uid: only,
+    ...(force ? { gracePeriodSeconds: 0 } : {}),
   });
   await deps.jobs.execute(plan.removeJobs.map(removal), { signal });
   await deps.pods.execute(plan.removePods.map(removal), { signal });
-  if (plan.create) await createJob(deps.jobs, plan.create, signal);
+  if (plan.create) {
+    const again = seen.task.status?.attempt?.number === plan.status?.attempt?.number;
+    await createJob(deps.jobs, plan.create, signal).catch((error: unknown) => {
+      throw again && isUnknownOutcome(error) ? unanswered(error) : error;
+    });
+  }
   if (plan.event) {
     const { type, reason, message } = plan.event;
     deps.events.record(seen.task, { type, reason, action: 'Reconcile', note: message });
@@ -127,6 +134,14 @@ async function createJob(jobs: Executor<KubeObject>, job: IJob, signal: AbortSig
     throw new TerminalError(UNBUILDABLE, `The Job is not valid: ${messageOf(error)}`, { cause: error });
   }
 }
+
+/** Once is a hiccup; after the second time it is said, and tried as seldom as a Job that was refused. */
+function unanswered(error: unknown): WaitError {
+  const message = `The Job cannot be created: ${messageOf(error)}`;
+  return new WaitError('ReconcileFailed', message, UNANSWERED_PAUSE_MS, { cause: error });
+}
+
+const UNANSWERED_PAUSE_MS = 30_000;
 
 /** The model describes a pod that no API server accepts; waiting does not help. */
 const UNBUILDABLE = 'ConfigError';

@@ -1,14 +1,14 @@
 import { categoryOf } from '../../jobs/categories.ts';
 import type { TaskStatus } from '../../api/task.ts';
-import { type Outcome, outcomeOf, publishedBy } from '../../jobs/outcome.ts';
+import { forgotten, type Outcome, outcomeOf, publishedBy } from '../../jobs/outcome.ts';
 import { jobName } from '../../jobs/names.ts';
-import { isAlive, type JobView, jobVerdict, type PodView } from '../../jobs/views.ts';
+import { isAlive, type JobView, jobVerdict, overdueMs, type PodView } from '../../jobs/views.ts';
 import { withJob } from './attempt.ts';
 import { failed, succeeded } from './finish.ts';
-import type { Observed } from './observed.ts';
+import { clockOf, type Observed } from './observed.ts';
 import type { Failed } from './retry.ts';
 import { reported } from './status.ts';
-import { noRemovals, type TaskPlan } from './task-plan.ts';
+import { noRemovals, type Removal, type TaskPlan } from './task-plan.ts';
 
 /** Reason of a task whose Job was deleted because of desired: Suspend, until no pod is left. */
 const SUSPENDING = 'Suspending';
@@ -19,18 +19,34 @@ const STOP_POLL_MS = 5000;
 const isDeletable = ({ metadata }: { metadata: { deletionTimestamp?: string } }) =>
   !metadata.deletionTimestamp;
 
-/** What still runs, or could: unfinished Jobs, and pods whose Job is gone. */
+const named = ({ metadata }: { metadata: Removal }): Removal => ({ name: metadata.name, uid: metadata.uid });
+
+/** What still runs, or could: unfinished Jobs, pods whose Job is gone, and pods that a lost node holds on to. */
 export function removals(seen: Observed): Pick<TaskPlan, 'removeJobs' | 'removePods'> {
   const jobs = seen.jobs.filter((job) => jobVerdict(job) === 'unfinished');
   const owners = new Set(seen.jobs.map((job) => job.metadata.uid));
-  const orphans = ownPods(seen).filter((pod) => isAlive(pod) && (!pod.ownerUid || !owners.has(pod.ownerUid)));
+  const alive = ownPods(seen).filter(isAlive);
+  const orphans = alive.filter((pod) => isDeletable(pod) && (!pod.ownerUid || !owners.has(pod.ownerUid)));
+  const forced = alive.filter((pod) => !isForced(pod) && givenUpInMs(seen, pod) <= 0);
   return {
-    removeJobs: jobs.filter(isDeletable).map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
-    removePods: orphans
-      .filter(isDeletable)
-      .map(({ metadata }) => ({ name: metadata.name, uid: metadata.uid })),
+    removeJobs: jobs.filter(isDeletable).map(named),
+    removePods: [...orphans.map(named), ...forced.map((pod) => ({ ...named(pod), force: true }))],
   };
 }
+
+/**
+ * Milliseconds until an attempt goes on without the word of its node; infinite where nobody allowed that. A pod that
+ * somebody has deleted by force is given up as soon as its node counts as lost.
+ */
+export function givenUpInMs({ policy, now }: Observed, pod: PodView): number {
+  const { afterSeconds, forceDeleteAfterSeconds = Number.POSITIVE_INFINITY } = policy.nodeLost;
+  const overdue = overdueMs(pod, now);
+  if (overdue === undefined) return Number.POSITIVE_INFINITY;
+  return (afterSeconds + (isForced(pod) ? 0 : forceDeleteAfterSeconds)) * 1000 - overdue;
+}
+
+/** Every pod of ours has a grace, unless its deletion was forced; it then stays until its Job lets go of it. */
+const isForced = (pod: PodView): boolean => pod.deletionGraceSeconds === 0;
 
 /** True while a Job may still create a pod or a pod may still run. */
 export function isActive(seen: Observed): boolean {
@@ -78,7 +94,7 @@ export function stop(seen: Observed, verdict: Failed): TaskPlan {
 export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatus['stopping']>): TaskPlan {
   const won = meanwhileSucceeded(seen);
   if (won) return won;
-  if (isActive(seen)) return { status: seen.task.status, ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+  if (isActive(seen)) return stillStopping(seen);
   if (!seen.live) return { status: seen.task.status, ...noRemovals, needs: 'live' };
   return failed(seen, { category: categoryOf(stopping.category), message: stopping.message });
 }
@@ -90,6 +106,13 @@ export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatu
 export function haltOf({ task: { spec, status } }: Observed): 'Cancel' | 'Suspend' | undefined {
   if (spec.desired !== 'Run') return spec.desired;
   return status?.reason === SUSPENDING ? 'Suspend' : undefined;
+}
+
+function stillStopping(seen: Observed): TaskPlan {
+  const phase = seen.task.status?.phase ?? 'Pending';
+  const message = heldUp(seen);
+  const status = message ? reported(seen, { phase, reason: 'Stopping', message }) : seen.task.status;
+  return { status, ...removals(seen), requeueAfterMs: STOP_POLL_MS };
 }
 
 /** Cancel and Suspend: delete the Job, wait until no pod is alive, then say so. A publish that won the race wins. */
@@ -108,9 +131,16 @@ function halting(seen: Observed, desired: 'Cancel' | 'Suspend'): TaskPlan {
   const report = {
     phase: seen.task.status?.phase ?? 'Pending',
     reason: desired === 'Cancel' ? 'Cancelling' : SUSPENDING,
-    message: 'Waiting for the pod to stop',
+    message: heldUp(seen) ?? 'Waiting for the pod to stop',
   } as const;
   return { status: reported(seen, report, recorded(seen)), ...removals(seen), requeueAfterMs: STOP_POLL_MS };
+}
+
+/** Why stopping takes so long: a pod whose node says nothing. */
+function heldUp(seen: Observed): string | undefined {
+  const { now, nodeLostAfterMs } = clockOf(seen);
+  const pod = ownPods(seen).find((p) => (overdueMs(p, now) ?? 0) > nodeLostAfterMs);
+  return pod && forgotten(pod);
 }
 
 /** The UID of the Job that is about to be deleted: without it the attempt would look as if it never had one. */
@@ -164,7 +194,7 @@ function meanwhileSucceeded(seen: Observed): TaskPlan | undefined {
 
 function verdictOf(seen: Observed, job: JobView): Outcome {
   const pods = seen.pods.filter(({ ownerUid }) => ownerUid === job.metadata.uid);
-  return outcomeOf({ job, pods, exitCodes: undefined, now: seen.now });
+  return outcomeOf({ job, pods, exitCodes: undefined, ...clockOf(seen) });
 }
 
 function publication(seen: Observed, job: JobView | undefined): Outcome | undefined {

@@ -5,6 +5,8 @@ import type { TaskStatus } from '../../api/task.ts';
 export interface Removal {
   readonly name: string;
   readonly uid: string;
+  /** Without waiting for the node to confirm that its containers ended. */
+  readonly force?: boolean;
 }
 
 /**

@@ -48,10 +48,11 @@ const metadata = z.looseObject({
     .array(z.looseObject({ uid: z.string(), controller: z.boolean().optional() }))
     .default([]),
 });
-const object = z.looseObject({ metadata, status: z.unknown().optional() });
+const object = z.looseObject({ kind: z.string(), metadata, status: z.unknown().optional() });
 
 const auditEvent = z.looseObject({
   stage: z.string(),
+  requestURI: z.string().default(''),
   verb: z.string(),
   userAgent: z.string().default(''),
   objectRef: z
@@ -110,7 +111,8 @@ async function readEvents(namespace: string, from: number): Promise<AuditEvent[]
     for await (const line of file.readLines({ start: from })) {
       if (!line.includes(namespace)) continue;
       const event = auditEvent.parse(JSON.parse(line));
-      if (event.objectRef?.namespace === namespace) events.push(event);
+      if (event.objectRef?.namespace === namespace && !event.requestURI.includes('dryRun='))
+        events.push(event);
     }
   } finally {
     await file.close().catch(() => undefined);
@@ -124,7 +126,8 @@ const isTask = ({ objectRef }: AuditEvent): boolean => objectRef?.resource === '
 function taskWriteOf(event: AuditEvent): TaskWrite[] {
   if (codeOf(event) !== 200 || !['update', 'patch'].includes(event.verb)) return [];
   const { data } = object.safeParse(event.responseObject);
-  if (!data) return [];
+  // The garbage collector writes metadata only and gets back nothing else.
+  if (data?.kind !== 'AnalysisTask') return [];
   const { uid, name, resourceVersion } = data.metadata;
   return [{ uid, name, version: Number(resourceVersion), status: taskStatus.parse(data.status ?? {}) }];
 }

@@ -57,12 +57,13 @@ export interface Proxy {
 export interface Upstream {
   readonly server: string;
   readonly agent: Agent;
+  readonly token: string | undefined;
 }
 
 export async function upstreamOf(kubeconfig: string): Promise<Upstream> {
   const connection = await loadClusterConfig({ kubeconfig });
-  const { ca, cert, key } = await connection.credentials();
-  return { server: connection.server, agent: new Agent({ keepAlive: true, ca, cert, key }) };
+  const { ca, cert, key, token } = await connection.credentials();
+  return { server: connection.server, agent: new Agent({ keepAlive: true, ca, cert, key }), token };
 }
 
 interface State {
@@ -186,9 +187,10 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   const isWatch = /[?&]watch=(1|true)/.test(path);
   const seen: Seen = { method: request.method ?? 'GET', path, body: await bodyOf(request), isWatch };
   if (state.silence) return; // never answered, never closed
+  const note = noteOf(state, seen, response);
   if (state.lastAnswers) response.shouldKeepAlive = false;
   if (state.accepted !== undefined && request.headers.authorization !== `Bearer ${state.accepted}`) {
-    state.log.push({ ...seen, status: 401 });
+    note(401);
     answer({ do: 'reply', status: 401, reason: 'Unauthorized' }, response);
     return;
   }
@@ -197,7 +199,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   if (rule?.after) response.once('finish', rule.after);
   if (fault && !reaches(fault)) {
     rule?.onHit?.();
-    state.log.push({ ...seen, status: 0 });
+    note(0);
     answer(fault, response);
     return;
   }
@@ -205,21 +207,44 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
     rule?.onHit?.();
     await pause(fault.ms);
   }
-  const upstream = await send(state, seen, request);
-  state.log.push({ ...seen, status: upstream.statusCode ?? 0 });
-  if (fault?.do === 'drop-response') {
+  await rule?.before?.(seen);
+  const upstream = await send(state, fault?.do === 'mutate' ? mutated(seen, fault.body) : seen, request);
+  note(upstream.statusCode ?? 0);
+  if (fault?.do === 'drop-response' || fault?.do === 'lie') {
     await bodyOf(upstream);
     rule?.onHit?.();
-    response.destroy();
+    answer(fault, response);
     return;
   }
   pass(state, seen, { upstream, response });
 }
 
-const reaches = (fault: Fault): boolean => ['drop-response', 'pass', 'delay'].includes(fault.do);
+/** Enters a request into the log, with the time of its arrival, once its fate is known. */
+function noteOf({ log }: State, seen: Seen, response: ServerResponse): (status: number) => void {
+  const atMs = performance.now();
+  let endedMs: number | undefined;
+  let entry: { endedMs: number | undefined } | undefined;
+  response.once('close', () => {
+    endedMs = performance.now();
+    if (entry) entry.endedMs = endedMs;
+  });
+  return (status) => {
+    const logged = { ...seen, status, atMs, endedMs };
+    entry = logged;
+    log.push(logged);
+  };
+}
+
+const reaches = (fault: Fault): boolean =>
+  ['drop-response', 'lie', 'pass', 'delay', 'mutate'].includes(fault.do);
+
+const mutated = (seen: Seen, change: (body: string) => string): Seen => ({
+  ...seen,
+  body: change(seen.body),
+});
 
 function answer(fault: Fault, response: ServerResponse): void {
-  if (fault.do === 'reply') {
+  if (fault.do === 'reply' || fault.do === 'lie') {
     const retry =
       fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };
     response.writeHead(fault.status, { 'content-type': 'application/json', ...retry });
@@ -238,16 +263,18 @@ function statusObject(what: { status: number; reason: string; message?: string; 
 }
 
 function send(state: State, seen: Seen, request: IncomingMessage): Promise<IncomingMessage> {
-  const { host: _host, authorization: _authorization, ...headers } = request.headers;
+  const { host: _host, authorization: _authorization, 'content-length': _length, ...given } = request.headers;
+  const headers = seen.body === '' ? given : { ...given, 'content-length': Buffer.byteLength(seen.body) };
   const stale = state.stale && seen.method === 'GET' && isCollection(seen.path) ? state.stale : undefined;
-  const { server, agent } = stale ?? state.upstream;
+  const { server, agent, token } = stale ?? state.upstream;
   const url = new URL(seen.path, server);
   // Version 0 means "any, from the cache": what an API server that lags behind answers without knowing that it lags.
   if (stale && !seen.isWatch && !url.searchParams.has('continue'))
     url.searchParams.set('resourceVersion', '0');
   if (stale) url.searchParams.delete('resourceVersionMatch');
   return new Promise((resolve, reject) => {
-    const out = forward(url, { method: seen.method, agent, headers }, resolve);
+    const bearer = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const out = forward(url, { method: seen.method, agent, headers: { ...headers, ...bearer } }, resolve);
     out.once('error', reject);
     out.end(seen.body);
   });

@@ -9,23 +9,32 @@ export interface Seen {
 }
 
 /** A request with the API server's answer; status 0 means that the API server never heard of it. */
-export type Logged = Seen & { readonly status: number };
+export type Logged = Seen & {
+  readonly status: number;
+  /** Monotonic ms at which the request had arrived. */
+  readonly atMs: number;
+  /** When the operator had its answer, or had given up; undefined while it waits. */
+  readonly endedMs: number | undefined;
+};
 
 /**
  * What happens to a request.
  * - drop-request: it never reaches the API server; the operator sees a reset.
  * - drop-response: the API server carries it out; the operator sees a reset.
+ * - lie: the API server carries it out; the operator sees a failure.
  * - pass: nothing; for rules that only want to know (`after`).
  * - hang: it never reaches the API server and is never answered.
  * - delay: it reaches the API server late.
  * - gone: a watch begins and says at once that its version is too old (410 in the stream).
+ * - mutate: the API server gets another body, as from an admission webhook.
  * - reply: the proxy answers itself, the API server never hears of it.
  */
 export type Fault =
   | { readonly do: 'drop-request' | 'drop-response' | 'pass' | 'hang' | 'gone' }
   | { readonly do: 'delay'; readonly ms: number }
+  | { readonly do: 'mutate'; readonly body: (body: string) => string }
   | {
-      readonly do: 'reply';
+      readonly do: 'reply' | 'lie';
       readonly status: number;
       readonly reason: string;
       readonly message?: string;
@@ -39,7 +48,9 @@ export interface Rule {
   readonly fault: Fault;
   /** How often it fires before it is used up. @default 1 */
   readonly times?: number;
-  /** Before anything is sent (drop-request, reply, hang, delay) or after it was carried out (drop-response). */
+  /** What somebody else does while the request is under way; the API server gets it only afterwards. */
+  readonly before?: (request: Seen) => Promise<void>;
+  /** Before anything is sent (drop-request, reply, hang, delay) or after it was carried out (drop-response, lie). */
   readonly onHit?: () => void;
   /** After the operator has got the whole answer. */
   readonly after?: () => void;

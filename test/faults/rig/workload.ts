@@ -1,66 +1,114 @@
 import { z } from 'zod';
-import { controlPlane, expectOk } from '../../support/control-plane.ts';
+import { expectOk } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
-import type { Pod } from './node.ts';
+import { evict } from './disruptions.ts';
+import type { Behaviour } from './node.ts';
 import type { Logged } from './rules.ts';
 import { type Expected, RECOVERY_MS, type World } from './world.ts';
+
+/** One way through a task's life. */
+interface Life {
+  readonly ends: Expected;
+  readonly spec?: object;
+  readonly script?: (attempt: number) => Behaviour;
+  /** What its user does meanwhile. */
+  readonly user?: (world: World, task: string) => Promise<void>;
+}
+
+const firstOnly =
+  (model: Behaviour['model']) =>
+  (attempt: number): Behaviour =>
+    attempt === 1 && model ? { model } : {};
+
+const LIVES = {
+  ok: { ends: 'Succeeded' },
+  retried: { ends: 'Succeeded', script: firstOnly('fails') },
+  fails: { ends: 'Failed', script: () => ({ model: 'fails' }) },
+  cancelled: {
+    ends: 'Cancelled',
+    script: () => ({ model: 'hangs' }),
+    user: (world, task) => world.running(task).then(() => desire(world, task, 'Cancel')),
+  },
+  paused: { ends: 'Succeeded', script: firstOnly('hangs'), user: pauseAndResume },
+  evicted: {
+    ends: 'Succeeded',
+    script: (attempt) => (attempt === 1 ? { model: 'hangs', onModel: (pod) => void evict(pod) } : {}),
+  },
+  early: {
+    ends: 'Cancelled',
+    script: () => ({ model: 'waits' }),
+    user: (world, task) =>
+      eventually(`${task} has a pod`, () => podOf(world, task), RECOVERY_MS).then(() =>
+        desire(world, task, 'Cancel'),
+      ),
+  },
+  invalid: { ends: 'Failed', spec: { parameters: { unheardOf: '1' } } },
+} as const satisfies Readonly<Record<string, Life>>;
+
+export type LifeName = keyof typeof LIVES;
+
+/** Each life once, in a task of its name. */
+const EACH_ONCE = {
+  ok: 'ok',
+  retried: 'retried',
+  fails: 'fails',
+  cancelled: 'cancelled',
+  paused: 'paused',
+  evicted: 'evicted',
+  early: 'early',
+  invalid: 'invalid',
+} as const satisfies Readonly<Record<LifeName, LifeName>>;
 
 /**
  * The reference workload: every way a task goes through its life, all at once. The same in each plan, so that plans
  * differ in their fault alone.
  */
-export const REFERENCE: Readonly<Record<string, Expected>> = {
-  ok: 'Succeeded',
-  retried: 'Succeeded',
-  fails: 'Failed',
-  cancelled: 'Cancelled',
-  paused: 'Succeeded',
-  evicted: 'Succeeded',
-  early: 'Cancelled',
-  invalid: 'Failed',
-};
+export const REFERENCE: Readonly<Record<string, Expected>> = endsOf(EACH_ONCE);
+
+function lifeOf(name: LifeName): Life {
+  return LIVES[name];
+}
+
+/** How each task of a workload is to end. */
+export function endsOf(lives: Readonly<Record<string, LifeName>>): Record<string, Expected> {
+  return Object.fromEntries(Object.entries(lives).map(([task, life]) => [task, lifeOf(life).ends]));
+}
 
 /** Starts the workload and does what its users do; resolves when nobody will touch a task again. */
 export async function runReference(world: World): Promise<void> {
-  const { node, lab } = world;
-  node.script('retried', (attempt) => ({ model: attempt === 1 ? 'fails' : 'succeeds' }));
-  node.script('fails', () => ({ model: 'fails' }));
-  node.script('cancelled', () => ({ model: 'hangs' }));
-  node.script('paused', (attempt) => ({ model: attempt === 1 ? 'hangs' : 'succeeds' }));
-  node.script('early', () => ({ model: 'waits' }));
-  node.script('evicted', (attempt) =>
-    attempt === 1 ? { model: 'hangs', onModel: (pod) => void evict(pod) } : {},
-  );
-  await lab.model('later'); // the one write that does not belong to a task: the model's own status
-  const { invalid: _invalid, ...usual } = REFERENCE;
-  for (const task of Object.keys(usual)) await world.submit(task);
-  await world.submit('invalid', { parameters: { unheardOf: '1' } });
-  const desire = async (task: string, desired: string): Promise<void> =>
-    void expectOk(await lab.patchTask(task, { spec: { desired } }));
-  await Promise.all([
-    world.running('cancelled').then(() => desire('cancelled', 'Cancel')),
-    eventually('early has a pod', () => podOf(world, 'early'), RECOVERY_MS).then(() =>
-      desire('early', 'Cancel'),
-    ),
-    world
-      .running('paused')
-      .then(() => desire('paused', 'Suspend'))
-      .then(() => world.until('paused', 'Suspended', ({ reason }) => reason === 'Suspended'))
-      .then(() => desire('paused', 'Run')),
-  ]);
+  await world.lab.model('later'); // the one write that does not belong to a task: the model's own status
+  await runLives(world, EACH_ONCE);
+}
+
+/** The same for any choice of lives: task name -> the life that it leads. `runMs`: how long each model runs at least. */
+export async function runLives(
+  world: World,
+  lives: Readonly<Record<string, LifeName>>,
+  { runMs }: Pick<Behaviour, 'runMs'> = {},
+): Promise<void> {
+  const all = Object.entries(lives).map(([task, name]) => ({ task, life: lifeOf(name) }));
+  for (const { task, life } of all) {
+    if (runMs !== undefined) world.node.script(task, (attempt) => ({ runMs, ...life.script?.(attempt) }));
+    else if (life.script) world.node.script(task, life.script);
+    await world.submit(task, life.spec);
+  }
+  await Promise.all(all.map(async ({ task, life }) => life.user?.(world, task)));
+}
+
+async function desire({ lab }: World, task: string, desired: string): Promise<void> {
+  expectOk(await lab.patchTask(task, { spec: { desired } }));
+}
+
+async function pauseAndResume(world: World, task: string): Promise<void> {
+  await world.running(task);
+  await desire(world, task, 'Suspend');
+  await world.until(task, 'Suspended', ({ reason }) => reason === 'Suspended');
+  await desire(world, task, 'Run');
 }
 
 async function podOf({ lab }: World, task: string): Promise<true | undefined> {
   const jobs = new Set((await lab.jobs(task)).map(({ metadata }) => metadata.uid));
   return (await lab.pods()).some(({ ownerUid }) => jobs.has(ownerUid ?? '')) ? true : undefined;
-}
-
-/** As `kubectl drain` does: the API server marks the pod as disrupted and deletes it gracefully. */
-async function evict({ metadata }: Pod): Promise<void> {
-  const { name, namespace } = metadata;
-  const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
-  const path = `/api/v1/namespaces/${namespace}/pods/${name}/eviction`;
-  await controlPlane().api.call('POST', path, { body });
 }
 
 const READS = new Set(['GET', 'HEAD']);

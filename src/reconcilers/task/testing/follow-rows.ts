@@ -92,6 +92,16 @@ export const followRows: Rows = {
     phase: 'Pending',
     reason: 'Queued',
   },
+  'knows the first pod of a Job that the queue has just let go': {
+    given: seen({
+      task: withStatus(claimed({ attempt: { ...attemptOf(claimed()), claimedAt: '2026-02-01T00:00:00Z' } })),
+      jobs: [aJob('unfinished', { suspended: true })],
+      pods: [aPod()],
+    }),
+    does: [],
+    phase: 'Pending',
+    reason: 'Starting',
+  },
   'says so when another controller is in charge of the Job, and does not ask why it has no pod': {
     given: seen({
       task: withStatus(claimed()),

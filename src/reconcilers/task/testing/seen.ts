@@ -16,7 +16,13 @@ export function seen(given: Partial<Observed> = {}): Observed {
     identity: IDENTITY,
     mayStart: true,
     defaults: DEFAULTS,
-    policy: { allowTags: false, pendingDeadlineSeconds: 86400, maxDisruptions: 10, callbackEndpoints: [] },
+    policy: {
+      allowTags: false,
+      pendingDeadlineSeconds: 86400,
+      maxDisruptions: 10,
+      nodeLost: { afterSeconds: 60 },
+      callbackEndpoints: [],
+    },
     now: NOW,
     ...given,
   };

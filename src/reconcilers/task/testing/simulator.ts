@@ -148,12 +148,19 @@ export class Simulator {
       identity: `operator-${who}`,
       mayStart: true,
       defaults: DEFAULTS,
-      policy: { allowTags: true, pendingDeadlineSeconds: 86400, maxDisruptions: 3, callbackEndpoints: [] },
+      policy: {
+        allowTags: true,
+        pendingDeadlineSeconds: 86400,
+        maxDisruptions: 3,
+        nodeLost: { afterSeconds: 60 },
+        callbackEndpoints: [],
+      },
       now: new Date(this.#now),
     };
   }
 
   #reconcile(who: 0 | 1, dies: boolean): void {
+    this.#now += 1; // no two passes decide at the same moment, so no two claims are the same
     const copy = this.#copies[who];
     const plan = this.#decide(copy, who);
     if (plan.status !== copy.status && !this.#write(copy, plan.status)) return;
