@@ -262,6 +262,18 @@ describe('informer', () => {
     assert.deepEqual(seen, ['added lab/two n1 (watch)']);
   });
 
+  it('does not bring back a deleted object because of an event from before', async () => {
+    const old = put('one');
+    const informer = await start();
+    remove('one');
+    await until(() => isLevel(informer));
+    seen = [];
+    api.replay('MODIFIED', old);
+    put('two');
+    await until(() => isLevel(informer));
+    assert.deepEqual(seen, ['added lab/two n1 (watch)']);
+  });
+
   it('isolates an object it cannot read: logged once, the others go on, the last good state stays', async () => {
     const warned: string[] = [];
     const log: Log = {

@@ -269,19 +269,13 @@ class Reflector<T extends KubeObject> implements Informer<T> {
 
   #apply(event: WatchEvent): void {
     this.#touch();
-    if (event.type === 'BOOKMARK') {
-      this.#advance(event.resourceVersion);
-      return;
-    }
+    const version = versionOf(event);
+    // A watch tells everything in the order of versions. What comes from the past is a replay: it must neither bring
+    // back an object that is deleted since, nor take the next watch back to where it came from.
+    if (version !== undefined && this.#version !== undefined && isOlder(version, this.#version)) return;
     if (event.type === 'DELETED') this.#state.remove(event.object);
-    else this.#state.upsert(event.object, 'watch');
-    const { metadata } = (event.object ?? {}) as { metadata?: { resourceVersion?: unknown } };
-    if (typeof metadata?.resourceVersion === 'string') this.#advance(metadata.resourceVersion);
-  }
-
-  /** A replayed old event must not take the next watch back to where it came from. */
-  #advance(version: string): void {
-    if (this.#version === undefined || !isOlder(version, this.#version)) this.#version = version;
+    else if (event.type !== 'BOOKMARK') this.#state.upsert(event.object, 'watch');
+    if (version !== undefined) this.#version = version;
   }
 
   #touch(): void {
@@ -299,6 +293,12 @@ class Reflector<T extends KubeObject> implements Informer<T> {
     else this.#log.warn('List or watch failed, trying again', fields);
     return false;
   }
+}
+
+function versionOf(event: WatchEvent): string | undefined {
+  if (event.type === 'BOOKMARK') return event.resourceVersion;
+  const { metadata } = (event.object ?? {}) as { metadata?: { resourceVersion?: unknown } };
+  return typeof metadata?.resourceVersion === 'string' ? metadata.resourceVersion : undefined;
 }
 
 const AUDIT_DUE = new Error('the periodic list is due');

@@ -82,6 +82,19 @@ describe('loadClusterConfig()', () => {
     assert.deepEqual(await connection.credentials(), { ca: 'CA', servername: 'kube', token: 'secret' });
   });
 
+  it('reads the tokenFile of a kubeconfig, beside it, and again when it is rotated', async () => {
+    const file = join(dir, 'with-token-file');
+    await writeFile(file, KUBECONFIG.replace('{ token: secret }', '{ tokenFile: token }'));
+    await writeFile(join(dir, 'token'), 'one\n');
+    const connection = await loadClusterConfig({ kubeconfig: file, clock, env: {} });
+    assert.equal((await connection.credentials()).token, 'one');
+    await writeFile(join(dir, 'token'), 'two\n');
+    assert.equal((await connection.credentials({ fresh: true })).token, 'two');
+    await writeFile(join(dir, 'token'), 'three\n');
+    await clock.advance(60_000);
+    assert.equal((await connection.credentials()).token, 'three');
+  });
+
   it('prefers a kubeconfig that was asked for to the service account', async () => {
     const env = await aServiceAccount();
     const connection = await loadClusterConfig({

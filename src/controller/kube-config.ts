@@ -1,6 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { homedir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 
@@ -96,6 +99,8 @@ interface ParsedKubeconfig {
   readonly server: string;
   readonly namespace: string;
   readonly config: HttpsOptionsSource;
+  /** Read anew for each credentials: such files are rotated. */
+  readonly tokenFile: string | undefined;
 }
 
 interface HttpsOptions {
@@ -131,7 +136,25 @@ async function parseKubeconfig({ kubeconfig, context }: KubeconfigChoice): Promi
     server: cluster.server,
     namespace: found.namespace ?? 'default',
     config: config as unknown as HttpsOptionsSource,
+    tokenFile: await tokenFileOf(kubeconfig, found.user),
   };
+}
+
+const users = z.object({
+  users: z
+    .array(z.object({ name: z.string(), user: z.object({ tokenFile: z.string().optional() }).nullish() }))
+    .nullish(),
+});
+
+/** client-node does not know `tokenFile`, so such a user would be anonymous without a word. The first file that names the user wins. */
+async function tokenFileOf(kubeconfig: string | undefined, user: string): Promise<string | undefined> {
+  const standard = process.env['KUBECONFIG']?.split(delimiter) ?? [join(homedir(), '.kube', 'config')];
+  for (const file of kubeconfig === undefined ? standard : [kubeconfig]) {
+    const text = await readFile(file, 'utf8').catch(() => '');
+    const found = users.safeParse(parse(text)).data?.users?.find(({ name }) => name === user);
+    if (found) return found.user?.tokenFile && resolve(dirname(file), found.user.tokenFile);
+  }
+  return undefined;
 }
 
 function missingContext(wanted: string, contexts: readonly { readonly name: string }[]): string {
@@ -139,10 +162,12 @@ function missingContext(wanted: string, contexts: readonly { readonly name: stri
   return `kubeconfig context "${wanted}" does not exist or names no cluster; contexts found: ${known}. Set --context or KUBECONFIG`;
 }
 
-async function credentialsOf({ config }: ParsedKubeconfig): Promise<Credentials> {
+async function credentialsOf({ config, tokenFile }: ParsedKubeconfig): Promise<Credentials> {
   const options: HttpsOptions = {};
   await config.applyToHTTPSOptions(options);
-  const authorization = options.headers?.['Authorization'] ?? '';
+  const authorization = tokenFile
+    ? `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`
+    : (options.headers?.['Authorization'] ?? '');
   const [ca, cert, key] = [textOf(options.ca), textOf(options.cert), textOf(options.key)];
   return {
     ...(ca ? { ca } : {}),

@@ -13,17 +13,24 @@ export interface Operator {
   /** Lines of its log so far. */
   log(): readonly string[];
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
-  /** Freezes and thaws the process. */
-  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
+  readonly pid: number;
+  /** Freezes and thaws the process, or tells something to a module that was loaded before it. */
+  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGUSR2'): void;
   /** Its exit code, once it has ended by itself. */
   exited(): Promise<number | null>;
 }
+
+export type OperatorConfig = Readonly<Record<string, unknown>> & { readonly leaderElection?: object };
 
 export interface OperatorOptions {
   readonly kubeconfig: string;
   /** Watched namespaces; also the place of the Lease. */
   readonly namespace: string;
-  readonly config?: Readonly<Record<string, unknown>>;
+  /** Over the configuration of tests; `leaderElection` over its single keys. */
+  readonly config?: OperatorConfig;
+  readonly env?: Readonly<Record<string, string>>;
+  /** A module that is loaded before the operator. */
+  readonly preload?: string;
 }
 
 /** A machine that runs other tests beside this one starts a process slowly. */
@@ -35,6 +42,8 @@ export async function startOperator({
   kubeconfig,
   namespace,
   config = {},
+  env = {},
+  preload,
 }: OperatorOptions): Promise<Operator> {
   const port = ports++;
   const file = join(await mkdtemp(join(tmpdir(), 'operator-')), 'config.yaml');
@@ -46,12 +55,14 @@ export async function startOperator({
     health: { port, host: '127.0.0.1' },
     progress: { enabled: false },
   };
-  await writeFile(file, stringify({ ...base, ...config }));
+  const leaderElection = { ...base.leaderElection, ...config.leaderElection };
+  await writeFile(file, stringify({ ...base, ...config, leaderElection }));
   const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
   const args = [join(source, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
-  const child = spawn(process.execPath, args, {
+  const before = preload === undefined ? [] : ['--import', preload];
+  const child = spawn(process.execPath, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LOG_LEVEL: 'info' },
+    env: { ...process.env, LOG_LEVEL: 'info', ...env },
   });
   const lines: string[] = [];
   for (const stream of [child.stdout, child.stderr])
@@ -59,9 +70,10 @@ export async function startOperator({
   const healthUrl = `http://127.0.0.1:${port}`;
   const operator = {
     healthUrl,
+    pid: child.pid ?? 0,
     log: () => lines.join('').split('\n'),
     stop: (signal?: 'SIGTERM' | 'SIGKILL') => stop(child, signal),
-    signal: (name: 'SIGSTOP' | 'SIGCONT') => void child.kill(name),
+    signal: (name: NodeJS.Signals) => void child.kill(name),
     exited: () => exitOf(child),
   };
   try {

@@ -406,7 +406,8 @@ async function remove(node: Node, pod: Pod, stopMs: number): Promise<void> {
   await insist('DELETE', podPath(pod), { body });
 }
 
-const TRIES = 20;
+/** A minute: an API server that is restarted comes back meanwhile. */
+const TRIES = 600;
 
 /** A busy API server is asked again, as kubelet does: a pod must not hang because of the machine that plays it. */
 async function insist(...request: Parameters<Api['call']>): Promise<Answer> {

@@ -23,6 +23,10 @@ export interface Proxy {
   /** For the operator; the proxy itself acts with the identity of the kubeconfig that it was given. */
   readonly kubeconfig: string;
   readonly log: readonly Logged[];
+  /** How many connections it has accepted so far. */
+  connections(): number;
+  /** What the kubeconfig refers to: certificate authority and bearer token. */
+  readonly files: { readonly ca: string; readonly token: string };
   /** The next request that matches meets the fault. */
   inject(rule: Rule): Injected;
   /** The next line of a watch that matches meets the fault. */
@@ -36,6 +40,16 @@ export interface Proxy {
   halfOpen(is: boolean): void;
   /** Reads (lists and watches, not single objects) go to this API server and are answered from its cache; undefined: back. */
   readFrom(other: Upstream | undefined): void;
+  /** From now on everything goes to this API server, over new connections. */
+  moveTo(other: Upstream): void;
+  /** Any other bearer token gets 401; undefined: none is looked at. The operator reads its own from `files.token`. */
+  accept(token: string | undefined): void;
+  /** Shows a new certificate on new connections and cuts the old ones; resolves with what should be in `files.ca`. */
+  renewCertificate(): Promise<string>;
+  /** Closes the connections on which nothing happens, as a load balancer does. */
+  closeIdle(): void;
+  /** Every answer is the last one on its connection: what a server that goes away tells an HTTP/1.1 client. */
+  lastAnswers(is: boolean): void;
   close(): Promise<void>;
 }
 
@@ -53,7 +67,7 @@ export async function upstreamOf(kubeconfig: string): Promise<Upstream> {
 }
 
 interface State {
-  readonly upstream: Upstream;
+  upstream: Upstream;
   readonly rules: RuleBook<Rule>;
   readonly lines: RuleBook<LineRule>;
   readonly log: Logged[];
@@ -61,6 +75,8 @@ interface State {
   frozen: (resource: string) => boolean;
   silence: PromiseWithResolvers<void> | undefined;
   stale: Upstream | undefined;
+  accepted: string | undefined;
+  lastAnswers: boolean;
 }
 
 const NOTHING = (): boolean => false;
@@ -77,7 +93,10 @@ export async function startProxy(upstreamKubeconfig: string): Promise<Proxy> {
     frozen: NOTHING,
     silence: undefined,
     stale: undefined,
+    accepted: undefined,
+    lastAnswers: false,
   };
+  const own = state.upstream;
   const server = createServer({ cert, key }, (request, response) => {
     serve(state, request, response).catch(() => response.destroy());
   });
@@ -85,17 +104,35 @@ export async function startProxy(upstreamKubeconfig: string): Promise<Proxy> {
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
   const kubeconfig = join(directory, 'kubeconfig');
-  await writeFile(kubeconfig, kubeconfigOf(`https://127.0.0.1:${address.port}`, cert));
+  const files = { ca: join(directory, 'ca.pem'), token: join(directory, 'token') };
+  await writeFile(files.ca, cert);
+  await writeFile(files.token, 'first');
+  await writeFile(kubeconfig, kubeconfigOf(`https://127.0.0.1:${address.port}`));
   const close = async (): Promise<void> => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
-    state.upstream.agent.destroy();
+    own.agent.destroy();
     await rm(directory, { recursive: true, force: true });
   };
-  return { kubeconfig, log: state.log, ...controlsOf(state), close };
+  const renewCertificate = async (): Promise<string> => {
+    const renewed = await throwAwayCertificate(directory);
+    server.setSecureContext(renewed);
+    server.closeAllConnections();
+    return renewed.cert;
+  };
+  let accepted = 0;
+  server.on('connection', () => void accepted++);
+  const connections = {
+    connections: () => accepted,
+    renewCertificate,
+    closeIdle: () => server.closeIdleConnections(),
+  };
+  return { kubeconfig, files, log: state.log, ...controlsOf(state), ...connections, close };
 }
 
-function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'log' | 'close'> {
+type Connections = 'connections' | 'renewCertificate' | 'closeIdle' | 'close';
+
+function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'files' | 'log' | Connections> {
   return {
     inject: (rule) => state.rules.add(rule),
     tamper: (rule) => state.lines.add(rule),
@@ -120,16 +157,26 @@ function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'log' | 'close'> {
     readFrom: (other) => {
       state.stale = other;
     },
+    moveTo: (other) => {
+      state.upstream = other;
+      for (const pump of state.pumps) pump.cut();
+    },
+    accept: (token) => {
+      state.accepted = token;
+    },
+    lastAnswers: (is) => {
+      state.lastAnswers = is;
+    },
   };
 }
 
-function kubeconfigOf(server: string, ca: string): string {
-  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') };
+function kubeconfigOf(server: string): string {
+  const cluster = { server, 'certificate-authority': 'ca.pem' };
   return stringify({
     apiVersion: 'v1',
     kind: 'Config',
     clusters: [{ name: 'proxy', cluster }],
-    users: [{ name: 'nobody', user: {} }],
+    users: [{ name: 'nobody', user: { tokenFile: 'token' } }],
     contexts: [{ name: 'proxy', context: { cluster: 'proxy', user: 'nobody' } }],
     'current-context': 'proxy',
   });
@@ -141,6 +188,12 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   const seen: Seen = { method: request.method ?? 'GET', path, body: await bodyOf(request), isWatch };
   if (state.silence) return; // never answered, never closed
   const note = noteOf(state, seen, response);
+  if (state.lastAnswers) response.shouldKeepAlive = false;
+  if (state.accepted !== undefined && request.headers.authorization !== `Bearer ${state.accepted}`) {
+    note(401);
+    answer({ do: 'reply', status: 401, reason: 'Unauthorized' }, response);
+    return;
+  }
   const rule = state.rules.take(({ matches }) => matches(seen));
   const { fault } = rule ?? {};
   if (rule?.after) response.once('finish', rule.after);
@@ -236,7 +289,8 @@ function pass(
   seen: Seen,
   { upstream, response }: { upstream: IncomingMessage; response: ServerResponse },
 ): void {
-  response.writeHead(upstream.statusCode ?? 502, upstream.headers);
+  const { connection: _connection, 'keep-alive': _keepAlive, ...headers } = upstream.headers;
+  response.writeHead(upstream.statusCode ?? 502, headers);
   response.flushHeaders();
   upstream.once('error', () => response.destroy());
   if (!seen.isWatch) {

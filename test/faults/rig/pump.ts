@@ -2,14 +2,19 @@ import type { Readable, Writable } from 'node:stream';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import type { LineRule, RuleBook, WatchLine } from './rules.ts';
+import type { LineFault, LineRule, RuleBook, WatchLine } from './rules.ts';
 
 const SPLIT_PAUSE_MS = 200;
+const FLOOD = 40;
+const HUGE_BYTES = 50 * 2 ** 20;
+const CHUNK = 'x'.repeat(2 ** 20);
 
 const event = z.looseObject({
   type: z.string(),
   object: z.looseObject({ metadata: z.looseObject({ name: z.string().optional() }).optional() }),
 });
+
+const versioned = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
 
 /** One watch on its way through the proxy, line by line. */
 export interface Pump {
@@ -29,23 +34,17 @@ interface Ends {
 export function startPump(resource: string, { from, to }: Ends, rules: RuleBook<LineRule>): Pump {
   const gate = createGate();
   const held: string[] = [];
-  const write = (text: string): void => {
-    if (!to.destroyed) to.write(text);
-  };
+  const ghosts = new Map<string, string>();
   const pass = async (line: string): Promise<void> => {
     const seen = lineOf(resource, line);
     const fault = seen && rules.take((rule) => rule.matches(seen))?.fault;
-    if (fault === 'drop') return;
-    if (fault === 'end') to.end();
-    else if (fault === 'replay') held.push(line);
-    else if (fault === 'corrupt') write(`${line.slice(0, line.length / 2)}\n`);
-    else if (fault === 'split') {
-      write(line.slice(0, line.length / 2));
-      await pause(SPLIT_PAUSE_MS);
-      write(`${line.slice(line.length / 2)}\n`);
-    } else write(fault === 'twice' ? `${line}\n${line}\n` : `${line}\n`);
-    if (fault === 'replay') write(`${line}\n`);
-    else for (const old of held.splice(0)) write(`${old}\n`);
+    if (fault === 'drop' || !seen) return fault ? undefined : write(to, `${line}\n`);
+    if (fault === 'replay') held.push(line);
+    if (fault === 'ghost') ghosts.set(seen.name, line);
+    const ghost = seen.type === 'DELETED' ? ghosts.get(seen.name) : undefined;
+    if (ghost) return write(to, `${withoutContent(seen)}\n${ghost}\n`);
+    await FAULTS[fault ?? 'none'](to, line, seen);
+    if (fault !== 'replay') for (const old of held.splice(0)) await write(to, `${old}\n`);
   };
   const run = async (): Promise<void> => {
     // An async iterator takes lines one by one, so a split or frozen line keeps its place.
@@ -58,6 +57,55 @@ export function startPump(resource: string, { from, to }: Ends, rules: RuleBook<
   };
   run().catch(() => to.destroy());
   return { resource, freeze: gate.close, thaw: gate.release, cut: () => void to.destroy() };
+}
+
+/** Short enough to travel in one TLS record with its ghost: nobody gets to act between the two. */
+const withoutContent = ({ type, object }: WatchLine): string =>
+  JSON.stringify({ type, object: { metadata: object['metadata'] } });
+
+type Send = (to: Writable, line: string, seen: WatchLine) => Promise<void> | void;
+
+const plain: Send = (to, line) => write(to, `${line}\n`);
+
+const FAULTS: Readonly<Record<Exclude<LineFault, 'drop'> | 'none', Send>> = {
+  none: plain,
+  replay: plain,
+  ghost: plain,
+  end: (to) => void to.end(),
+  twice: (to, line) => write(to, `${line}\n${line}\n`),
+  flood: (to, line) => write(to, `${line}\n`.repeat(FLOOD)),
+  corrupt: (to, line) => write(to, `${line.slice(0, line.length / 2)}\n`),
+  split: async (to, line) => {
+    await write(to, line.slice(0, line.length / 2));
+    await pause(SPLIT_PAUSE_MS);
+    await write(to, `${line.slice(line.length / 2)}\n`);
+  },
+  skip: (to, _line, { object }) => {
+    const { resourceVersion } = versioned.parse(object).metadata;
+    return write(to, `${JSON.stringify({ type: 'BOOKMARK', object: { metadata: { resourceVersion } } })}\n`);
+  },
+  expire: async (to) => {
+    const object = { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'Expired', code: 410 };
+    await write(to, `${JSON.stringify({ type: 'ERROR', object })}\n`);
+    to.end();
+  },
+  huge: async (to, line) => {
+    await write(to, `${line.slice(0, -1)},"pad":"`);
+    for (let sent = 0; sent < HUGE_BYTES && !to.destroyed; sent += CHUNK.length) await write(to, CHUNK);
+    await write(to, '"}\n');
+  },
+};
+
+const ENDS = ['drain', 'close'] as const;
+
+/** Waits while the other end does not read; one that is gone reads nothing. */
+async function write(to: Writable, text: string): Promise<void> {
+  if (to.destroyed || to.writableEnded) return;
+  if (to.write(text)) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  for (const end of ENDS) to.once(end, resolve);
+  await promise;
+  for (const end of ENDS) to.off(end, resolve);
 }
 
 function lineOf(resource: string, line: string): WatchLine | undefined {

@@ -76,11 +76,27 @@ export interface WatchLine {
  * - drop: the operator never gets it
  * - twice: it gets it again right away
  * - replay: it gets it again at the end of the next line, out of order
+ * - ghost: it gets it in time, and again after the object's DELETED
  * - corrupt: half of it, with a newline
  * - split: in two chunks with a pause between them
  * - end: instead of it the stream ends
+ * - skip: instead of it comes a bookmark of its version: the stream claims to have told everything
+ * - expire: instead of it the stream says 410 and ends
+ * - huge: instead of it comes one of 50 MB
+ * - flood: it comes 40 times
  */
-export type LineFault = 'drop' | 'twice' | 'replay' | 'corrupt' | 'split' | 'end';
+export type LineFault =
+  | 'drop'
+  | 'twice'
+  | 'replay'
+  | 'ghost'
+  | 'corrupt'
+  | 'split'
+  | 'end'
+  | 'skip'
+  | 'expire'
+  | 'huge'
+  | 'flood';
 
 export interface LineRule {
   readonly matches: (line: WatchLine) => boolean;
@@ -88,6 +104,16 @@ export interface LineRule {
   /** @default 1 */
   readonly times?: number;
 }
+
+/** The kinds on whose events the life of a task depends. */
+export const KINDS = ['analysistasks', 'jobs', 'pods'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** The requests that begin a watch of one kind. */
+export const watchesOf =
+  (kind: Kind) =>
+  ({ isWatch, path }: Seen): boolean =>
+    isWatch && path.includes(`/${kind}?`);
 
 /** Rules that are used up in the order in which they were given. */
 export class RuleBook<T extends { readonly times?: number }> {

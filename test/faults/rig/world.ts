@@ -3,10 +3,10 @@ import { rm } from 'node:fs/promises';
 import type { ModelSpecInput } from '../../../src/api/model.ts';
 import type { Phase, TaskStatus } from '../../../src/api/task.ts';
 import { isAlive } from '../../../src/jobs/views.ts';
-import { controlPlane, wantControlPlane } from '../../support/control-plane.ts';
+import { controlPlane, expectOk, wantControlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Lab, openLab } from '../../support/lab.ts';
-import { type Operator, startOperator } from '../../support/operator.ts';
+import { type Operator, type OperatorConfig, startOperator } from '../../support/operator.ts';
 import { auditPosition, type History, readHistory } from './history.ts';
 import { type ModelRun, type NodeOptions, type PlayedNode, startNode } from './node.ts';
 import { violationsOf } from './oracles.ts';
@@ -39,6 +39,8 @@ export interface World {
   /** Starts an operator behind the proxy. `forced` leads without asking the lease. */
   operator(options?: OperatorChoice): Promise<Operator>;
   submit(name: string, spec?: object): Promise<void>;
+  /** Changes spec.desired, as a user does. */
+  desire(name: string, desired: 'Run' | 'Suspend' | 'Cancel'): Promise<void>;
   /** Waits for a status for which `wanted` holds, as long as a recovery may take. */
   until(name: string, what: string, wanted: (status: TaskStatus) => boolean): Promise<TaskStatus>;
   running(name: string): Promise<TaskStatus>;
@@ -61,8 +63,13 @@ export interface OperatorChoice {
   readonly lease?: 'short' | 'usual';
   /** A proxy of its own, when two operators are to see different things. */
   readonly proxy?: Proxy;
-  readonly config?: Readonly<Record<string, unknown>>;
+  readonly config?: OperatorConfig;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly preload?: string;
 }
+
+/** The lease as the chart installs it. */
+export const INSTALLED = { leaseDurationSeconds: 15, renewDeadlineSeconds: 10, retryPeriodSeconds: 2 };
 
 /** Copies its inputs; two attempts, no backoff. */
 export const COPY: Partial<ModelSpecInput> = {
@@ -102,10 +109,10 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
       nodes.push(added);
       return added;
     },
-    async operator({ forced = false, lease = 'short', proxy: own = proxy, config = {} } = {}) {
-      const usual = lease === 'usual' ? { leaderElection: { namespace: lab.namespace } } : {};
+    async operator({ forced = false, lease = 'short', proxy: own = proxy, config = {}, ...process } = {}) {
+      const usual = lease === 'usual' ? { leaderElection: INSTALLED } : {};
       const election = forced ? { leaderElection: { enabled: false } } : usual;
-      const options = { kubeconfig: own.kubeconfig, namespace: lab.namespace };
+      const options = { ...process, kubeconfig: own.kubeconfig, namespace: lab.namespace };
       const operator = await startOperator({ ...options, config: { ...election, ...config } });
       operators.push(operator);
       return operator;
@@ -114,6 +121,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
       const answer = await lab.task(task, { model: name, dataset: { path: DATASET }, ...spec });
       assert.equal(answer.status, 201, JSON.stringify(answer.body));
     },
+    desire: async (task, desired) => void expectOk(await lab.patchTask(task, { spec: { desired } })),
     running: (task) => until(task, 'Running', ({ phase }) => phase === 'Running'),
     ended: (task) => until(task, 'its end', ({ settled }) => settled === true),
     history: () => readHistory(lab.namespace, from),
@@ -205,9 +213,9 @@ async function leftOvers({ lab }: World, expected: Readonly<Record<string, Expec
   );
   const stray = async () =>
     (await lab.pods()).filter((pod) => isAlive(pod) && !waiting.has(pod.ownerUid ?? ''));
-  await eventually('no pod is left', async () => ((await stray()).length === 0 ? true : undefined)).catch(
-    () => undefined,
-  );
+  const none = async () => ((await stray()).length === 0 ? true : undefined);
+  // The garbage collector learns of a new kind only every half minute.
+  await eventually('no pod is left', none, RECOVERY_MS).catch(() => undefined);
   return (await stray()).map(({ metadata }) => `I10 pod ${metadata.name} outlives its task`);
 }
 
