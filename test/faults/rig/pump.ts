@@ -44,6 +44,7 @@ export function startPump(resource: string, { from, to }: Ends, rules: RuleBook<
       await pause(SPLIT_PAUSE_MS);
       write(`${line.slice(line.length / 2)}\n`);
     } else write(fault === 'twice' ? `${line}\n${line}\n` : `${line}\n`);
+    if (fault === 'last') gate.close();
     if (fault === 'replay') write(`${line}\n`);
     else for (const old of held.splice(0)) write(`${old}\n`);
   };

@@ -25,12 +25,18 @@ export type Logged = Seen & {
  * - pass: nothing; for rules that only want to know (`after`).
  * - hang: it never reaches the API server and is never answered.
  * - delay: it reaches the API server late.
+ * - rewrite: it reaches the API server with another path or another body.
  * - gone: a watch begins and says at once that its version is too old (410 in the stream).
  * - reply: the proxy answers itself, the API server never hears of it.
  */
 export type Fault =
   | { readonly do: 'drop-request' | 'drop-response' | 'pass' | 'hang' | 'gone' }
   | { readonly do: 'delay'; readonly ms: number }
+  | {
+      readonly do: 'rewrite';
+      readonly path?: (path: string) => string;
+      readonly body?: (body: string) => string;
+    }
   | {
       readonly do: 'reply' | 'lie';
       readonly status: number;
@@ -77,8 +83,9 @@ export interface WatchLine {
  * - corrupt: half of it, with a newline
  * - split: in two chunks with a pause between them
  * - end: instead of it the stream ends
+ * - last: it gets it and nothing after it, until the proxy thaws
  */
-export type LineFault = 'drop' | 'twice' | 'replay' | 'corrupt' | 'split' | 'end';
+export type LineFault = 'drop' | 'twice' | 'replay' | 'corrupt' | 'split' | 'end' | 'last';
 
 export interface LineRule {
   readonly matches: (line: WatchLine) => boolean;
