@@ -35,7 +35,10 @@ describe('A2 the operator dies between the creation of the Job and the write tha
   const answered: Crash = (kill) => [{ matches: CREATE, fault: { do: 'pass' }, after: kill }];
   const unanswered: Crash = (kill) => [{ matches: CREATE, fault: { do: 'drop-response' }, onHit: kill }];
 
-  const adopts = (crash: Crash, meanwhile?: (world: World) => Promise<unknown>) => async (world: World) => {
+  /** The pod runs until the next operator has taken it over, or ends while there is none. */
+  const adopts = (crash: Crash, ends: 'adopted' | 'alone') => async (world: World) => {
+    const ending = Promise.withResolvers<void>();
+    world.node.script('orphaned', () => ({ until: ending.promise }));
     // It must not see its own Job before it dies, or it might record it.
     world.proxy.freeze('jobs', 'pods');
     await dieOf(world, 'orphaned', crash);
@@ -44,25 +47,31 @@ describe('A2 the operator dies between the creation of the Job and the write tha
     assert.ok(job, 'the Job was created');
     const left = (await world.lab.get('orphaned')).status?.attempt;
     assert.equal(left?.jobUID, undefined, 'nothing recorded it');
-    await meanwhile?.(world);
+    if (ends === 'alone') {
+      ending.resolve();
+      await completed(world);
+    }
     await world.operator();
+    if (ends === 'adopted') await world.running('orphaned').then(() => ending.resolve());
     const history = await world.sound({ orphaned: 'Succeeded' });
     const { attempt, failures } = (await world.lab.get('orphaned')).status ?? {};
-    assert.equal(attempt?.number, 1);
-    assert.equal(attempt.jobUID, job.metadata.uid, 'the very Job was adopted');
+    assert.deepEqual([attempt?.number, attempt?.jobUID], [1, job.metadata.uid], 'the very Job was adopted');
     assert.equal(failures, undefined);
     assert.deepEqual([history.jobs.length, history.pods.length, world.node.ledger.length], [1, 1, 1]);
   };
-  const finished = ({ lab }: World) =>
-    eventually('the Job completes while nobody leads', async () =>
-      (await lab.jobs('orphaned')).some((job) => jobVerdict(job) === 'complete') ? true : undefined,
+  const completed = ({ lab }: World) =>
+    eventually(
+      'the Job completes while nobody leads',
+      async () =>
+        (await lab.jobs('orphaned')).some((job) => jobVerdict(job) === 'complete') ? true : undefined,
+      RECOVERY_MS,
     );
 
   const title = 'the next one adopts it: one Job, one pod, one run';
-  row('A2/answered', title, () => inWorld('adopt', adopts(answered)), { smoke: true });
-  row('A2/unanswered', title, () => inWorld('adopt', adopts(unanswered)));
+  row('A2/answered', title, () => inWorld('adopt', adopts(answered, 'adopted')), { smoke: true });
+  row('A2/unanswered', title, () => inWorld('adopt', adopts(unanswered, 'adopted')));
   row('A2/finished', `${title}, even when it finished meanwhile`, () =>
-    inWorld('adopt', adopts(answered, finished)),
+    inWorld('adopt', adopts(answered, 'alone')),
   );
 });
 

@@ -126,15 +126,21 @@ describe('B5 an operator sees an older copy of a task than it has written', () =
 
 async function echo(world: World): Promise<void> {
   const { lab, proxy } = world;
-  const matches = isWrite('status Pending/Starting 1', 'echo');
+  const ending = Promise.withResolvers<void>();
+  world.node.script('echo', () => ({ until: ending.promise }));
+  // Not the claim: after that one the Job itself tells how old the copy is.
+  const matches = isWrite('status Running/Running 1+job', 'echo');
   const freeze = () => proxy.freeze('analysistasks');
-  // Frozen before the claim is carried out: nothing of it comes back.
+  // Frozen before the write is carried out: nothing of it comes back.
   proxy.inject({ matches, fault: { do: 'delay', ms: 0 }, onHit: freeze });
   const operator = await world.operator();
   await world.submit('echo');
+  await world.running('echo');
+  const { metadata } = await lab.get('echo');
+  ending.resolve();
   await completed(world, 'echo');
   await looksAgain(world, operator);
-  assert.equal((await lab.get('echo')).status?.reason, 'Starting', 'it does not know more than its claim');
+  assert.equal((await lab.get('echo')).metadata.resourceVersion, metadata.resourceVersion, 'it waits');
   assert.deepEqual(refused(await world.history()), [], 'it did not try to write by an old copy');
   proxy.thaw();
   const history = await world.sound({ echo: 'Succeeded' });
