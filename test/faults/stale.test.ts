@@ -25,9 +25,8 @@ async function deletedUnseen(world: World): Promise<void> {
   const ending = Promise.withResolvers<void>();
   node.script('unseen', () => ({ until: ending.promise }));
   const operator = await world.operator();
-  await world.submit('unseen');
-  await world.running('unseen');
-  proxy.freeze('analysistasks', 'jobs');
+  await lastHeard(world, 'unseen', 'Running', () => world.submit('unseen'));
+  proxy.freeze('jobs');
   ending.resolve();
   const { metadata } = await completed(world, 'unseen');
   await lab.deleteJob(metadata.name);
@@ -44,9 +43,7 @@ async function expiredUnseen(world: World): Promise<void> {
   const ending = Promise.withResolvers<void>();
   node.script('expired', () => ({ until: ending.promise }));
   const lagging = await world.operator({ forced: true });
-  await world.submit('expired', { ttlSecondsAfterSettled: 0 });
-  await world.running('expired');
-  proxy.freeze('analysistasks');
+  await lastHeard(world, 'expired', 'Running', () => world.submit('expired', { ttlSecondsAfterSettled: 0 }));
   ending.resolve();
   const fresh = await world.anotherProxy();
   const finisher = await world.operator({ forced: true, proxy: fresh });
@@ -60,6 +57,23 @@ async function expiredUnseen(world: World): Promise<void> {
   proxy.thaw();
   const history = await world.sound({ expired: 'gone' });
   assert.deepEqual([history.jobs.length, history.pods.length, node.ledger.length], [1, 1, 1]);
+}
+
+const statusLine = z.object({ status: z.object({ reason: z.string().optional() }).optional() });
+
+/** Does something; the operator hears of the task until it has this reason, that included, and of no task after that. */
+async function lastHeard(
+  { proxy }: World,
+  task: string,
+  reason: string | undefined,
+  act: () => Promise<unknown>,
+): Promise<void> {
+  const matches = ({ resource, name, object }: WatchLine): boolean =>
+    resource === 'analysistasks' && name === task && statusLine.parse(object).status?.reason === reason;
+  const last = proxy.tamper({ matches, fault: 'last' });
+  await act();
+  const isHeard = () => (last.hits() > 0 ? true : undefined);
+  await eventually(`${reason ?? task} is the last that it hears`, isHeard, RECOVERY_MS);
 }
 
 /** Waits until no Job and no pod is left. */
@@ -86,13 +100,8 @@ async function twins(world: World): Promise<void> {
   const lagging = await world.operator({ forced: true });
   await world.submit('twin');
   const old = await world.running('twin');
-  const last = proxy.tamper({ matches: shows('twin', 'Cancelling'), fault: 'last' });
-  await lab.patchTask('twin', { spec: { desired: 'Cancel' } });
-  await eventually(
-    'it sees the old task cancelling',
-    () => (last.hits() > 0 ? true : undefined),
-    RECOVERY_MS,
-  );
+  const cancel = () => lab.patchTask('twin', { spec: { desired: 'Cancel' } });
+  await lastHeard(world, 'twin', 'Cancelling', cancel);
   await lab.deleteTask('twin');
   await areGone(world);
   await world.submit('twin');
@@ -111,13 +120,6 @@ async function twins(world: World): Promise<void> {
   const deleted = history.deletions.filter(({ name, code }) => name === attempt?.jobName && code === 200);
   assert.deepEqual(deleted, [], 'nobody deleted the new Job');
 }
-
-/** The line of a watch that shows a task with this reason. */
-const shows =
-  (task: string, reason: string | undefined) =>
-  ({ resource, name, object }: WatchLine): boolean =>
-    resource === 'analysistasks' && name === task && statusLine.parse(object).status?.reason === reason;
-const statusLine = z.object({ status: z.object({ reason: z.string().optional() }).optional() });
 
 describe('B5 an operator sees an older copy of a task than it has written', () => {
   const title = 'it waits for its own write to come back instead of deciding again';
@@ -256,12 +258,12 @@ async function twoLeaders(world: World, { reason, before, provoke, goOn }: Hando
   const matches = isWrite(`status Pending/Starting ${number}`, 'ours');
   // The next attempt is to be the other one's.
   proxy.inject({ matches, fault: { do: 'drop-request' }, times: Number.POSITIVE_INFINITY });
-  const last = proxy.tamper({ matches: shows('ours', reason), fault: 'last' });
   if (!before) proxy.freeze('jobs');
   const lagging = await world.operator({ forced: true });
-  await world.submit('ours');
-  if (provoke) await world.running('ours').then(() => provoke(world));
-  await eventually('it hears no more', () => (last.hits() > 0 ? true : undefined), RECOVERY_MS);
+  await lastHeard(world, 'ours', reason, async () => {
+    await world.submit('ours');
+    if (provoke) await world.running('ours').then(() => provoke(world));
+  });
   proxy.freeze('jobs');
   await world.operator({ forced: true, proxy: await world.anotherProxy() });
   await goOn?.(world);
