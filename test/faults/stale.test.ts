@@ -7,7 +7,7 @@ import { looksAgain } from './rig/again.ts';
 import { forceLists, isRunning, KINDS, refused, refuseLists } from './rig/past.ts';
 import type { Behaviour } from './rig/node.ts';
 import { row } from './rig/row.ts';
-import type { WatchLine } from './rig/rules.ts';
+import type { Seen, WatchLine } from './rig/rules.ts';
 import { isWrite } from './rig/workload.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
 
@@ -44,6 +44,11 @@ async function expiredUnseen(world: World): Promise<void> {
   node.script('expired', () => ({ until: ending.promise }));
   const lagging = await world.operator({ forced: true });
   await lastHeard(world, 'expired', 'Running', () => world.submit('expired', { ttlSecondsAfterSettled: 0 }));
+  // What it cannot write it does not remember either: nothing but the server and its own care keep it from beginning.
+  const matches = ({ method, path }: Seen) =>
+    method === 'PUT' && path.endsWith('/analysistasks/expired/status');
+  const fault = { do: 'reply', status: 409, reason: 'Conflict' } as const;
+  const mute = proxy.inject({ matches, fault, times: Number.POSITIVE_INFINITY });
   ending.resolve();
   const fresh = await world.anotherProxy();
   const finisher = await world.operator({ forced: true, proxy: fresh });
@@ -53,6 +58,7 @@ async function expiredUnseen(world: World): Promise<void> {
   const expirer = await world.operator({ forced: true, proxy: fresh });
   await areGone(world);
   await expirer.stop();
+  mute.remove();
   await looksAgain(world, lagging);
   proxy.thaw();
   const history = await world.sound({ expired: 'gone' });
