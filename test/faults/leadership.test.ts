@@ -5,7 +5,7 @@ import { API_VERSION } from '../../src/api/keys.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Operator } from '../support/operator.ts';
-import type { Pod } from './rig/node.ts';
+import type { Pod } from './rig/pod.ts';
 import { metricOf } from './rig/measure.ts';
 import { type Proxy, startProxy } from './rig/proxy.ts';
 import { row } from './rig/row.ts';

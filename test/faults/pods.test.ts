@@ -5,7 +5,7 @@ import type { TaskStatus } from '../../src/api/task.ts';
 import { DEADLINE_SLACK_SECONDS } from '../../src/jobs/defaults.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { evict, markDisrupted, setTaint } from './rig/disruptions.ts';
-import type { Behaviour } from './rig/node.ts';
+import type { Behaviour } from './rig/containers.ts';
 import { blocked, disruption, failedStatus, hangsAfter, refused } from './rig/pod-status.ts';
 import { row } from './rig/row.ts';
 import { inWorld, type World } from './rig/world.ts';

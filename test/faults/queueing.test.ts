@@ -18,7 +18,7 @@ function admitWith(world: World, fields: object): void {
     const job = someJob.parse(JSON.parse(text));
     return JSON.stringify({ ...job, spec: { ...job.spec, ...fields } });
   };
-  world.proxy.inject({ matches, fault: { do: 'mutate', body }, times: 99 });
+  world.proxy.inject({ matches, fault: { do: 'rewrite', body }, times: 99 });
 }
 
 const queued = (world: World) => world.until('t', 'Queued', ({ reason }) => reason === 'Queued');

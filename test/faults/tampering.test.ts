@@ -3,7 +3,7 @@ import { describe } from 'mocha';
 import type { TaskStatus } from '../../src/api/task.ts';
 import { eventually } from '../support/eventually.ts';
 import { handsIn } from './rig/hands.ts';
-import type { Behaviour } from './rig/node.ts';
+import type { Behaviour } from './rig/containers.ts';
 import { row } from './rig/row.ts';
 import type { Seen } from './rig/rules.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -10,6 +10,10 @@ import { eventually } from './eventually.ts';
 /** A controller process of its own, so that tests can really kill it. */
 export interface Operator {
   readonly healthUrl: string;
+  /** Most memory that it ever held, in bytes. */
+  peakMemory(): Promise<number>;
+  /** Passes over single tasks so far, failed ones included. */
+  passes(): Promise<number>;
   /** Lines of its log so far. */
   log(): readonly string[];
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
@@ -71,6 +75,8 @@ export async function startOperator({
   const operator = {
     healthUrl,
     pid: child.pid ?? 0,
+    peakMemory: () => peakMemoryOf(child),
+    passes: () => passesOf(healthUrl),
     log: () => lines.join('').split('\n'),
     stop: (signal?: 'SIGTERM' | 'SIGKILL') => stop(child, signal),
     signal: (name: NodeJS.Signals) => void child.kill(name),
@@ -87,6 +93,20 @@ export async function startOperator({
     );
   }
   return operator;
+}
+
+async function peakMemoryOf({ pid }: ChildProcess): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
+  if (kib === undefined) throw new Error(`no VmHWM in the status of process ${pid}`);
+  return Number(kib) * 1024;
+}
+
+const PASSES = /^controller_runtime_reconcile_total\{controller="analysistask",.*\} (\d+)$/gm;
+
+async function passesOf(healthUrl: string): Promise<number> {
+  const text = await (await fetch(`${healthUrl}/metrics`)).text();
+  return [...text.matchAll(PASSES)].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 async function isReady(child: ChildProcess, operator: Operator): Promise<true | undefined> {

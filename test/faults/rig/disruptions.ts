@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { PodView } from '../../../src/jobs/views.ts';
 import { controlPlane, deleteAtEnd, expectOk } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
-import type { Pod } from './node.ts';
+import type { Pod } from './pod.ts';
 import { disruption } from './pod-status.ts';
 
 /** What a cluster and its administrators do to nodes and pods. */

@@ -1,16 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { z } from 'zod';
-import { runAgent } from '../../../src/agent/index.ts';
 import { ANNOTATION, LABEL } from '../../../src/api/keys.ts';
-import { MODEL_LOOP } from '../../../src/api/loop.ts';
-import { agentRequest, STAGING } from '../../../src/api/request.ts';
 import type { Answer, Api } from '../../support/api.ts';
 import { controlPlane, expectOk } from '../../support/control-plane.ts';
+import { type Behaviour, runModel, step } from './containers.ts';
+import { type Pod, podList, podPath, untilAborted } from './pod.ts';
 import { failedStatus, modelRuns, neverRan, podEnds, restarting, running } from './pod-status.ts';
 
 /**
@@ -53,44 +49,8 @@ export interface NodeOptions {
   readonly gpus?: number;
 }
 
-export interface Behaviour {
-  /** @default succeeds. `hangs` runs until the pod is deleted, `waits` never starts the model. */
-  readonly model?: 'succeeds' | 'fails' | 'hangs' | 'waits';
-  /** How long the model runs at least. @default 300 */
-  readonly runMs?: number;
-  /** The model runs on until this settles. */
-  readonly until?: Promise<unknown>;
-  /** How long a container takes to end after its pod was deleted. @default 200 */
-  readonly stopMs?: number;
-  /** The status that kubelet gives the pod instead of running anything in it. */
-  readonly says?: object;
-  /** The status with which the model's container ends. @default exit code 3 */
-  readonly ends?: object;
-  /** The model is cut short after `runMs`, as when kubelet lost its records, and all containers run once more after this. */
-  readonly onRestart?: (pod: Pod) => Promise<void>;
-  /** Called when the model container has started. */
-  readonly onModel?: (pod: Pod) => void | Promise<void>;
-  /** Awaited after publish has renamed and before anybody can see that it ended. */
-  readonly onPublished?: (pod: Pod) => Promise<void>;
-}
-
 const POLL_MS = 100;
 const SCHEDULING_MS = 300;
-
-const rawPod = z.object({
-  metadata: z.object({
-    name: z.string(),
-    namespace: z.string(),
-    uid: z.string(),
-    labels: z.record(z.string(), z.string()).default({}),
-    annotations: z.record(z.string(), z.string()).default({}),
-    deletionTimestamp: z.string().optional(),
-  }),
-  spec: z.object({ nodeName: z.string().optional() }),
-  status: z.object({ phase: z.string().optional() }).optional(),
-});
-export type Pod = z.output<typeof rawPod>;
-const podList = z.object({ items: z.array(rawPod) });
 
 interface Life {
   readonly ending: AbortController;
@@ -289,73 +249,6 @@ async function cutShort(what: Work, behaviour: Behaviour, ending: AbortSignal): 
   await behaviour.onRestart?.(pod);
 }
 
-async function runModel(node: Node, pod: Pod, behaviour: Behaviour, ending: AbortSignal): Promise<void> {
-  const minimum = untilAborted(behaviour.model === 'hangs' ? undefined : (behaviour.runMs ?? 300), ending);
-  if (behaviour.model === undefined || behaviour.model === 'succeeds') {
-    const loop = spawn(
-      '/bin/sh',
-      ['-c', MODEL_LOOP, 'analysis-loop', join(stagingOf(node, pod), STAGING.control)],
-      {
-        stdio: 'ignore',
-      },
-    );
-    await exitOf(loop, ending);
-  }
-  await minimum;
-  if (behaviour.until) await Promise.race([behaviour.until, untilAborted(undefined, ending)]);
-}
-
-async function exitOf(child: ChildProcess, ending: AbortSignal): Promise<void> {
-  const kill = (): void => void child.kill('SIGTERM');
-  ending.addEventListener('abort', kill, { once: true });
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  ending.removeEventListener('abort', kill);
-}
-
-function requestOf(pod: Pod) {
-  return agentRequest.parse(JSON.parse(pod.metadata.annotations[ANNOTATION.request] ?? '{}'));
-}
-
-function stagingOf(node: Node, pod: Pod): string {
-  const { dataset, task } = requestOf(pod);
-  return join(node.store, dataset.path, STAGING.outputs, STAGING.staging, task.uid, pod.metadata.uid);
-}
-
-async function step(
-  node: Node,
-  pod: Pod,
-  name: 'prepare' | 'publish',
-): Promise<{ readonly code: number; readonly message: string }> {
-  const { uid } = pod.metadata;
-  const [requestFile, terminationLog] = [
-    join(node.scratch, `${uid}.json`),
-    join(node.scratch, `${uid}.${name}`),
-  ];
-  await mkdir(node.scratch, { recursive: true });
-  await writeFile(requestFile, pod.metadata.annotations[ANNOTATION.request] ?? '');
-  const staging = stagingOf(node, pod);
-  const code = await runAgent(name, {
-    requestFile,
-    terminationLog,
-    storeRoot: node.store,
-    stagingRoot: staging,
-    dataMount: join(node.store, requestOf(pod).dataset.path),
-    outMount: join(staging, STAGING.out),
-    podUid: uid,
-    podName: pod.metadata.name,
-    node: node.name,
-    signal: new AbortController().signal,
-    log: () => undefined,
-    now: () => new Date(),
-    listen: { port: 0 },
-    scanIntervalMs: 1000,
-  });
-  return { code, message: await readFile(terminationLog, 'utf8').catch(() => '') };
-}
-
-const podPath = ({ metadata }: Pod): string =>
-  `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}`;
-
 async function bind(node: Node, pod: Pod): Promise<void> {
   const target = { apiVersion: 'v1', kind: 'Node', name: node.name };
   const { name, uid } = pod.metadata;
@@ -419,10 +312,4 @@ async function insist(...request: Parameters<Api['call']>): Promise<Answer> {
     if (attempt === TRIES) throw new Error(`${request[0]} ${request[1]}: ${answer?.status ?? 'no answer'}`);
     await pause(POLL_MS);
   }
-}
-
-async function untilAborted(ms: number | undefined, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  if (ms === undefined) await once(signal, 'abort');
-  else await pause(ms, undefined, { signal }).catch(() => undefined);
 }

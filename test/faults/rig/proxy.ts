@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { LABEL } from '../../../src/api/keys.ts';
 import { loadClusterConfig } from '../../../src/controller/kube-config.ts';
 import { throwAwayCertificate } from './certificate.ts';
 import { type Pump, startPump } from './pump.ts';
@@ -38,8 +39,11 @@ export interface Proxy {
   cutWatches(): void;
   /** Accepts everything and sends nothing, as a connection whose other end has vanished. */
   halfOpen(is: boolean): void;
-  /** Reads (lists and watches, not single objects) go to this API server and are answered from its cache; undefined: back. */
-  readFrom(other: Upstream | undefined): void;
+  /**
+   * Lists and watches of these kinds (all kinds without names) go to this API server and are answered from its cache;
+   * undefined: back. Reads of one object or of one task's children stay: what asks for the present gets it or fails.
+   */
+  readFrom(other: Upstream | undefined, ...resources: readonly string[]): void;
   /** From now on everything goes to this API server, over new connections. */
   moveTo(other: Upstream): void;
   /** Any other bearer token gets 401; undefined: none is looked at. The operator reads its own from `files.token`. */
@@ -75,6 +79,7 @@ interface State {
   frozen: (resource: string) => boolean;
   silence: PromiseWithResolvers<void> | undefined;
   stale: Upstream | undefined;
+  isStale: (resource: string) => boolean;
   accepted: string | undefined;
   lastAnswers: boolean;
 }
@@ -93,6 +98,7 @@ export async function startProxy(upstreamKubeconfig: string): Promise<Proxy> {
     frozen: NOTHING,
     silence: undefined,
     stale: undefined,
+    isStale: NOTHING,
     accepted: undefined,
     lastAnswers: false,
   };
@@ -137,7 +143,7 @@ function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'files' | 'log' | 
     inject: (rule) => state.rules.add(rule),
     tamper: (rule) => state.lines.add(rule),
     freeze: (...resources) => {
-      state.frozen = (resource) => resources.length === 0 || resources.includes(resource);
+      state.frozen = anyOf(resources);
       for (const pump of state.pumps) if (state.frozen(pump.resource)) pump.freeze();
     },
     thaw: () => {
@@ -154,8 +160,9 @@ function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'files' | 'log' | 
         state.silence = undefined;
       }
     },
-    readFrom: (other) => {
+    readFrom: (other, ...resources) => {
       state.stale = other;
+      state.isStale = anyOf(resources);
     },
     moveTo: (other) => {
       state.upstream = other;
@@ -169,6 +176,11 @@ function controlsOf(state: State): Omit<Proxy, 'kubeconfig' | 'files' | 'log' | 
     },
   };
 }
+
+const anyOf =
+  (resources: readonly string[]) =>
+  (resource: string): boolean =>
+    resources.length === 0 || resources.includes(resource);
 
 function kubeconfigOf(server: string): string {
   const cluster = { server, 'certificate-authority': 'ca.pem' };
@@ -208,7 +220,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
     await pause(fault.ms);
   }
   await rule?.before?.(seen);
-  const upstream = await send(state, fault?.do === 'mutate' ? mutated(seen, fault.body) : seen, request);
+  const upstream = await send(state, fault?.do === 'rewrite' ? rewritten(seen, fault) : seen, request);
   note(upstream.statusCode ?? 0);
   if (fault?.do === 'drop-response' || fault?.do === 'lie') {
     await bodyOf(upstream);
@@ -236,12 +248,11 @@ function noteOf({ log }: State, seen: Seen, response: ServerResponse): (status: 
 }
 
 const reaches = (fault: Fault): boolean =>
-  ['drop-response', 'lie', 'pass', 'delay', 'mutate'].includes(fault.do);
+  ['drop-response', 'lie', 'pass', 'delay', 'rewrite'].includes(fault.do);
 
-const mutated = (seen: Seen, change: (body: string) => string): Seen => ({
-  ...seen,
-  body: change(seen.body),
-});
+function rewritten(seen: Seen, { path, body }: Extract<Fault, { do: 'rewrite' }>): Seen {
+  return { ...seen, path: path?.(seen.path) ?? seen.path, body: body?.(seen.body) ?? seen.body };
+}
 
 function answer(fault: Fault, response: ServerResponse): void {
   if (fault.do === 'reply' || fault.do === 'lie') {
@@ -265,7 +276,8 @@ function statusObject(what: { status: number; reason: string; message?: string; 
 function send(state: State, seen: Seen, request: IncomingMessage): Promise<IncomingMessage> {
   const { host: _host, authorization: _authorization, 'content-length': _length, ...given } = request.headers;
   const headers = seen.body === '' ? given : { ...given, 'content-length': Buffer.byteLength(seen.body) };
-  const stale = state.stale && seen.method === 'GET' && isCollection(seen.path) ? state.stale : undefined;
+  const collection = seen.method === 'GET' ? collectionOf(seen.path) : undefined;
+  const stale = collection !== undefined && state.isStale(collection) ? state.stale : undefined;
   const { server, agent, token } = stale ?? state.upstream;
   const url = new URL(seen.path, server);
   // Version 0 means "any, from the cache": what an API server that lags behind answers without knowing that it lags.
@@ -280,8 +292,10 @@ function send(state: State, seen: Seen, request: IncomingMessage): Promise<Incom
   });
 }
 
-function isCollection(path: string): boolean {
-  return /\/(analysistasks|analysismodels|jobs|pods|persistentvolumeclaims)(\?|$)/.test(path);
+/** The kind that a list or a watch is about; undefined for a read of one object or of the children of one task. */
+function collectionOf(path: string): string | undefined {
+  if (decodeURIComponent(path).includes(`${LABEL.taskUid}=`)) return undefined;
+  return /\/(analysistasks|analysismodels|jobs|pods|persistentvolumeclaims)(?:\?|$)/.exec(path)?.[1];
 }
 
 function pass(

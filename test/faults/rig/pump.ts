@@ -44,6 +44,7 @@ export function startPump(resource: string, { from, to }: Ends, rules: RuleBook<
     const ghost = seen.type === 'DELETED' ? ghosts.get(seen.name) : undefined;
     if (ghost) return write(to, `${withoutContent(seen)}\n${ghost}\n`);
     await FAULTS[fault ?? 'none'](to, line, seen);
+    if (fault === 'last') gate.close();
     if (fault !== 'replay') for (const old of held.splice(0)) await write(to, `${old}\n`);
   };
   const run = async (): Promise<void> => {
@@ -71,6 +72,7 @@ const FAULTS: Readonly<Record<Exclude<LineFault, 'drop'> | 'none', Send>> = {
   none: plain,
   replay: plain,
   ghost: plain,
+  last: plain,
   end: (to) => void to.end(),
   twice: (to, line) => write(to, `${line}\n${line}\n`),
   flood: (to, line) => write(to, `${line}\n`.repeat(FLOOD)),

@@ -25,14 +25,18 @@ export type Logged = Seen & {
  * - pass: nothing; for rules that only want to know (`after`).
  * - hang: it never reaches the API server and is never answered.
  * - delay: it reaches the API server late.
+ * - rewrite: it reaches the API server with another path or another body.
  * - gone: a watch begins and says at once that its version is too old (410 in the stream).
- * - mutate: the API server gets another body, as from an admission webhook.
  * - reply: the proxy answers itself, the API server never hears of it.
  */
 export type Fault =
   | { readonly do: 'drop-request' | 'drop-response' | 'pass' | 'hang' | 'gone' }
   | { readonly do: 'delay'; readonly ms: number }
-  | { readonly do: 'mutate'; readonly body: (body: string) => string }
+  | {
+      readonly do: 'rewrite';
+      readonly path?: (path: string) => string;
+      readonly body?: (body: string) => string;
+    }
   | {
       readonly do: 'reply' | 'lie';
       readonly status: number;
@@ -84,6 +88,7 @@ export interface WatchLine {
  * - expire: instead of it the stream says 410 and ends
  * - huge: instead of it comes one of 50 MB
  * - flood: it comes 40 times
+ * - last: it gets it and nothing after it, until the proxy thaws
  */
 export type LineFault =
   | 'drop'
@@ -96,7 +101,8 @@ export type LineFault =
   | 'skip'
   | 'expire'
   | 'huge'
-  | 'flood';
+  | 'flood'
+  | 'last';
 
 export interface LineRule {
   readonly matches: (line: WatchLine) => boolean;
@@ -142,10 +148,4 @@ export class RuleBook<T extends { readonly times?: number }> {
   clear(): void {
     this.#rules = [];
   }
-}
-
-/** The n-th request (from 1) for which `matches` holds. */
-export function nth(matches: (request: Seen) => boolean, n: number): (request: Seen) => boolean {
-  let count = 0;
-  return (request) => matches(request) && ++count === n;
 }

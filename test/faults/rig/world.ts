@@ -38,6 +38,8 @@ export interface World {
   addNode(options: NodeOptions): Promise<PlayedNode>;
   /** Starts an operator behind the proxy. `forced` leads without asking the lease. */
   operator(options?: OperatorChoice): Promise<Operator>;
+  /** Another proxy, for an operator that is to see something else; it ends with the world. */
+  anotherProxy(): Promise<Proxy>;
   submit(name: string, spec?: object): Promise<void>;
   /** Changes spec.desired, as a user does. */
   desire(name: string, desired: 'Run' | 'Suspend' | 'Cancel'): Promise<void>;
@@ -89,6 +91,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
   const name = await lab.model('copy', { ...COPY, ...model });
   const operators: Operator[] = [];
   const nodes = [node];
+  const proxies = [proxy];
   const until: World['until'] = (task, what, wanted) =>
     eventually(
       `${task}: ${what}`,
@@ -117,6 +120,11 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
       operators.push(operator);
       return operator;
     },
+    async anotherProxy() {
+      const another = await startProxy(controlPlane().kubeconfig);
+      proxies.push(another);
+      return another;
+    },
     async submit(task, spec = {}) {
       const answer = await lab.task(task, { model: name, dataset: { path: DATASET }, ...spec });
       assert.equal(answer.status, 201, JSON.stringify(answer.body));
@@ -141,10 +149,10 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
       return history;
     },
     async close() {
-      proxy.thaw();
       await Promise.all(operators.map((operator) => operator.stop('SIGKILL')));
       await Promise.all(nodes.map((each) => each.stop()));
-      await proxy.close();
+      for (const one of proxies) one.thaw();
+      await Promise.all(proxies.map((one) => one.close()));
       await rm(store, { recursive: true, force: true });
     },
   };

@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runAgent } from '../../../src/agent/index.ts';
+import { ANNOTATION } from '../../../src/api/keys.ts';
+import { MODEL_LOOP } from '../../../src/api/loop.ts';
+import { agentRequest, STAGING } from '../../../src/api/request.ts';
+import { type Pod, untilAborted } from './pod.ts';
+
+/** Where the containers of a played node find things. */
+export interface Site {
+  /** Name of the node. */
+  readonly name: string;
+  readonly store: string;
+  readonly scratch: string;
+}
+
+export interface Behaviour {
+  /** @default succeeds. `hangs` runs until the pod is deleted, `waits` never starts the model. */
+  readonly model?: 'succeeds' | 'fails' | 'hangs' | 'waits';
+  /** How long the model runs at least. @default 300 */
+  readonly runMs?: number;
+  /** The model runs on until this settles. */
+  readonly until?: Promise<unknown>;
+  /** How long a container takes to end after its pod was deleted. @default 200 */
+  readonly stopMs?: number;
+  /** The status that kubelet gives the pod instead of running anything in it. */
+  readonly says?: object;
+  /** The status with which the model's container ends. @default exit code 3 */
+  readonly ends?: object;
+  /** The model is cut short after `runMs`, as when kubelet lost its records, and all containers run once more after this. */
+  readonly onRestart?: (pod: Pod) => Promise<void>;
+  /** Called when the model container has started. */
+  readonly onModel?: (pod: Pod) => void | Promise<void>;
+  /** Awaited after publish has renamed and before anybody can see that it ended. */
+  readonly onPublished?: (pod: Pod) => Promise<void>;
+}
+
+/** Runs what stands in for the model's container, until it is done or the pod is told to end. */
+export async function runModel(
+  site: Site,
+  pod: Pod,
+  behaviour: Behaviour,
+  ending: AbortSignal,
+): Promise<void> {
+  const minimum = untilAborted(behaviour.model === 'hangs' ? undefined : (behaviour.runMs ?? 300), ending);
+  if (behaviour.model === undefined || behaviour.model === 'succeeds') {
+    const loop = spawn(
+      '/bin/sh',
+      ['-c', MODEL_LOOP, 'analysis-loop', join(stagingOf(site, pod), STAGING.control)],
+      {
+        stdio: 'ignore',
+      },
+    );
+    await exitOf(loop, ending);
+  }
+  await minimum;
+  if (behaviour.until) await Promise.race([behaviour.until, untilAborted(undefined, ending)]);
+}
+
+async function exitOf(child: ChildProcess, ending: AbortSignal): Promise<void> {
+  const kill = (): void => void child.kill('SIGTERM');
+  ending.addEventListener('abort', kill, { once: true });
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  ending.removeEventListener('abort', kill);
+}
+
+function requestOf(pod: Pod) {
+  return agentRequest.parse(JSON.parse(pod.metadata.annotations[ANNOTATION.request] ?? '{}'));
+}
+
+function stagingOf(site: Site, pod: Pod): string {
+  const { dataset, task } = requestOf(pod);
+  return join(site.store, dataset.path, STAGING.outputs, STAGING.staging, task.uid, pod.metadata.uid);
+}
+
+/** Runs a step of the agent as its container would. */
+export async function step(
+  site: Site,
+  pod: Pod,
+  name: 'prepare' | 'publish',
+): Promise<{ readonly code: number; readonly message: string }> {
+  const { uid } = pod.metadata;
+  const [requestFile, terminationLog] = [
+    join(site.scratch, `${uid}.json`),
+    join(site.scratch, `${uid}.${name}`),
+  ];
+  await mkdir(site.scratch, { recursive: true });
+  await writeFile(requestFile, pod.metadata.annotations[ANNOTATION.request] ?? '');
+  const staging = stagingOf(site, pod);
+  const code = await runAgent(name, {
+    requestFile,
+    terminationLog,
+    storeRoot: site.store,
+    stagingRoot: staging,
+    dataMount: join(site.store, requestOf(pod).dataset.path),
+    outMount: join(staging, STAGING.out),
+    podUid: uid,
+    podName: pod.metadata.name,
+    node: site.name,
+    signal: new AbortController().signal,
+    log: () => undefined,
+    now: () => new Date(),
+    listen: { port: 0 },
+    scanIntervalMs: 1000,
+  });
+  return { code, message: await readFile(terminationLog, 'utf8').catch(() => '') };
+}
