@@ -28,8 +28,9 @@ export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, ha
   if (podOverdue && !seen.creation) return { status: seen.task.status, ...noRemovals, needs: 'creation' };
   const leftMs = pendingLeftMs(seen, job, outcome);
   if (leftMs <= 0) return stop(seen, overdue(seen, outcome));
+  const isGap = !hasPod && hasJustRun(seen, outcome);
   return {
-    status: waitingStatus(seen, job, outcome),
+    status: isGap ? seen.task.status : waitingStatus(seen, job, outcome),
     ...noRemovals,
     requeueAfterMs: Math.min(
       hasPod ? WAIT_RECHECK_MS : POD_EXPECTED_MS + 1000,
@@ -39,6 +40,13 @@ export function waiting(seen: Observed, job: JobView, outcome: Is<'waiting'>, ha
     ...warning(seen, outcome),
   };
 }
+
+/** The pod of a running attempt is gone: in a moment its Job says why, and until then there is nothing to tell. */
+function hasJustRun({ task }: Observed, { reason }: Is<'waiting'>): boolean {
+  return reason === 'Starting' && RAN.has(task.status?.reason ?? '');
+}
+
+const RAN: ReadonlySet<string> = new Set(['Running', 'Publishing']);
 
 /**
  * A queue may take days, so nothing is late here. What it says is read once per stay and then left alone, because each

@@ -37,6 +37,12 @@ export const followRows: Rows = {
     phase: 'Pending',
     reason: 'Starting',
   },
+  'says nothing new while the pod of a running attempt is gone and its Job has not said why': {
+    given: seen({ task: withStatus(running), jobs: [aJob()] }),
+    does: [],
+    phase: 'Running',
+    reason: 'Running',
+  },
   'is Running once the model container runs': {
     given: seen({ task: withStatus(claimed()), jobs: [aJob()], pods: [aPod({ model: runningState })] }),
     phase: 'Running',
