@@ -71,7 +71,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ignored-conflict',
     breaks: 'a refused status write is taken for done',
-    row: 'B8',
+    row: 'D1/uid@claim',
     edits: [
       {
         file: 'src/controller/status-writer.ts',
@@ -172,18 +172,6 @@ export const MUTANTS: readonly Mutant[] = [
         file: `${TASK}/follow.ts`,
         find: "const phase = seen.task.status?.phase === 'Running' ? 'Running' : 'Pending';",
         replace: "const phase = 'Pending';",
-      },
-    ],
-  },
-  {
-    name: 'orphans-from-cache',
-    breaks: 'a pod whose Job the cache does not show yet is removed as an orphan',
-    row: 'B7/two-leaders-retry',
-    edits: [
-      {
-        file: `${TASK}/plan.ts`,
-        find: "return plan.removePods.length > 0 && !seen.live ? { ...nothing(seen), needs: 'live' } : plan;",
-        replace: 'return plan;',
       },
     ],
   },
