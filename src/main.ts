@@ -13,6 +13,7 @@ type Done = (code: number) => void;
 const COMMANDS: Readonly<Record<string, (done: Done) => Promise<Command>>> = {
   controller: async (done) => (await import('./cli/commands/controller.ts')).controllerCommand(done),
   agent: async (done) => (await import('./cli/commands/agent.ts')).agentCommand(done),
+  verify: async (done) => (await import('./cli/commands/verify.ts')).verifyCommand(done),
 };
 
 async function main(argv: readonly string[]): Promise<number> {

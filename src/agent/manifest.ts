@@ -28,6 +28,8 @@ const headSchema = z.object({
     bytes: z.int(),
     failedUnits: z.array(z.string()).max(4),
   }),
+  /** Published beyond what the model promised, without hashes; the first of them by name. */
+  extra: z.object({ count: z.int(), paths: z.array(z.string()) }).optional(),
 });
 export type ManifestHead = z.infer<typeof headSchema>;
 
@@ -41,7 +43,7 @@ const FIRST_LIST = '  "units": [';
 const HEAD_LINES = 64;
 
 /** Reads the head of a manifest; undefined when it is missing or not one of ours. */
-async function readManifestHead(file: string): Promise<ManifestHead | undefined> {
+export async function readManifestHead(file: string): Promise<ManifestHead | undefined> {
   let text = '';
   let lines = 0;
   for await (const line of linesOf(file)) {
