@@ -2,14 +2,9 @@
 import type { AgentRequest } from '../api/request.ts';
 import { AgentFailure } from './failure.ts';
 import type { AgentCategory } from './failure.ts';
+import type { Space } from './space.ts';
 import { listFailures } from './summary.ts';
 import type { Tally } from './tally.ts';
-
-/** Free space of the volume that holds the staging. */
-export interface Space {
-  readonly freeBytes: number;
-  readonly totalBytes: number;
-}
 
 const LITTLE_BYTES = 1024 * 1024;
 const LITTLE_SHARE = 0.001;

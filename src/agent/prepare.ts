@@ -4,28 +4,26 @@
  * an interrupted run left is removed. A plan is never made twice for one pod, so markers always belong to it.
  */
 import { rmSync } from 'node:fs';
-import { chmod, glob, mkdir, realpath, rename, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, mkdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { AgentReport, AgentRequest } from '../api/request.ts';
 import { EXIT } from '../api/request.ts';
 import { planLine } from '../api/loop.ts';
 import { inBatches } from './concurrent.ts';
 import type { AgentOptions } from './context.ts';
-import { AgentFailure, shown } from './failure.ts';
+import { shown } from './failure.ts';
 import { TextWriter } from './lines.ts';
 import { inspectTarget, publishedReport } from './manifest.ts';
-import { ensureStaging, isInside, joinBelow, pathProblem, realBelow } from './paths.ts';
+import { ensureStaging } from './paths.ts';
 import { conflict, locate } from './places.ts';
 import type { Places } from './places.ts';
-import { commandOf, planHasher, planUnits, Promises } from './plan.ts';
+import { commandOf } from './plan.ts';
 import type { Unit } from './plan.ts';
 import { openPlan, PlanWriter } from './plan-file.ts';
 import type { PlanHead } from './plan-file.ts';
-import { preflight } from './preflight.ts';
-import type { CheckedInput } from './preflight.ts';
+import { planTask, refuseHopeless } from './planning.ts';
 import { earlierPods, KILLS_ALLOWED, killedUnits, reuseUnits } from './resume.ts';
-import { Census, listFailures } from './summary.ts';
-import { walkInputs } from './walk.ts';
+import { Census } from './summary.ts';
 
 /** A step's exit code and what it reports. */
 export interface StepResult {
@@ -56,116 +54,31 @@ export async function prepare(request: AgentRequest, options: AgentOptions): Pro
 }
 
 async function makePlan(request: AgentRequest, options: AgentOptions, places: Places): Promise<Census> {
-  await checkRequirements(request, places.dataset);
-  const inputs = await findInputs(request, places);
-  const planned = (): Iterable<Unit> => planUnits(request, inputs, options);
-  const survey = surveyUnits(request, planned());
-  refuseHopeless(request, survey.census);
+  const planned = await planTask(request, places, options);
   await makeStaging(places);
-  const settle = await settleUnits(request, places, planned);
+  const settle = await settleUnits(request, places, planned.units);
   const units = function* (): Generator<Unit> {
-    for (const unit of planned()) yield settle === undefined ? unit : settle(unit);
+    for (const unit of planned.units()) yield settle === undefined ? unit : settle(unit);
   };
-  const census = settle === undefined ? survey.census : await countUnits(units());
+  const census = settle === undefined ? planned.census : await countUnits(units());
   refuseHopeless(request, census);
-  await makeParents(places.staging.out, survey.parents);
+  await makeParents(places.staging.out, planned.parents);
   const head = {
     schema: 1 as const,
     taskUID: request.task.uid,
     podUID: options.podUid,
     attempt: request.task.attempt,
     createdAt: options.now().toISOString(),
-    planHash: survey.planHash,
+    planHash: planned.planHash,
   };
   await writeUnits({ request, places, options, head }, units());
   return census;
-}
-
-interface Survey {
-  readonly census: Census;
-  readonly planHash: string;
-  /** Directories below the outputs that the model finds ready. */
-  readonly parents: ReadonlySet<string>;
-}
-
-/** Goes through the units once. Throws InvalidInput when their outputs get into each other's way. */
-function surveyUnits(request: AgentRequest, units: Iterable<Unit>): Survey {
-  const census = new Census();
-  const promises = new Promises(request);
-  const hasher = planHasher(request);
-  const parents = new Set<string>();
-  for (const unit of units) {
-    census.add(unit);
-    promises.add(unit);
-    hasher.add(unit);
-    if (unit.state === 'run') for (const { path } of unit.outputs) parents.add(dirname(path));
-  }
-  promises.check();
-  return { census, planHash: hasher.digest(), parents };
 }
 
 async function countUnits(units: Iterable<Unit> | AsyncIterable<Unit>): Promise<Census> {
   const census = new Census();
   for await (const unit of units) census.add(unit);
   return census;
-}
-
-async function checkRequirements(request: AgentRequest, dataset: string): Promise<void> {
-  for (const pattern of request.requires ?? []) {
-    // oxlint-disable-next-line no-await-in-loop -- the first missing one is reported
-    if (pathProblem(pattern) === undefined && (await matchesAny(pattern, dataset))) continue;
-    throw new AgentFailure(
-      'InvalidInput',
-      `model ${request.model.name} needs ${shown(pattern)} in dataset ${shown(request.dataset.path)}, and nothing matches: run the analysis that makes it first`,
-    );
-  }
-}
-
-async function matchesAny(pattern: string, cwd: string): Promise<boolean> {
-  const root = await realpath(cwd);
-  for await (const match of glob(pattern, { cwd })) {
-    // A link whose content was not fetched is no result of an analysis, nor is one to another place.
-    const real = await realpath(join(cwd, match)).catch(() => undefined);
-    if (real !== undefined && isInside(root, real)) return true;
-  }
-  return false;
-}
-
-async function findInputs(request: AgentRequest, places: Places): Promise<CheckedInput[]> {
-  const { root, include } = request.inputs;
-  const { directory = '' } = request.dataset;
-  const searched = directory === '' ? root : `${root}/${directory}`;
-  const field = directory === '' ? 'inputs.root' : 'dataset.directory';
-  const place = await realBelow(places.dataset, searched, { field, within: 'the dataset' });
-  if (!(await stat(place)).isDirectory()) {
-    throw new AgentFailure('InvalidInput', `${shown(searched)} is a file: name a directory of the dataset`);
-  }
-  const passed = { linkedDirectories: 0 };
-  const search = {
-    dataset: places.dataset,
-    root: joinBelow(places.dataset, root, 'inputs.root'),
-    directory,
-    include,
-    outputs: places.staging.outputs,
-  };
-  const check = { root: search.root, audio: request.inputs.audio, effort: request.inputs.effort };
-  const inputs = await preflight(check, walkInputs(search, passed));
-  if (inputs.length > 0) return inputs;
-  const linked =
-    passed.linkedDirectories > 0 ? `; ${passed.linkedDirectories} linked directories were not entered` : '';
-  throw new AgentFailure(
-    'InvalidInput',
-    `no input matches ${include.map(shown).join(' or ')} below ${shown(`${request.dataset.path}/${searched}`)}${linked}: copy the recordings there, or name another directory`,
-  );
-}
-
-/** Ends the step when more units are lost already than the model allows, or when nothing is left to do. */
-function refuseHopeless(request: AgentRequest, { lost, total, abandoned }: Census): void {
-  if (lost.count <= request.failure.maxFailedUnits && lost.count < total) return;
-  throw new AgentFailure(
-    abandoned > 0 ? 'OutOfMemory' : 'InvalidInput',
-    `${lost.count} of ${total} inputs cannot be analysed (the model allows ${request.failure.maxFailedUnits}): ${listFailures(lost)}`,
-  );
 }
 
 /** Starts from nothing: without a plan, nothing in this pod's staging counts. */

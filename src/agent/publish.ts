@@ -4,7 +4,7 @@
  * itself the target's manifest decides. Executed again after a crash, it finds either its plan or its manifest.
  */
 import { rmSync } from 'node:fs';
-import { readdir, realpath, rename, statfs } from 'node:fs/promises';
+import { readdir, realpath, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest } from '../api/request.ts';
@@ -13,7 +13,6 @@ import { inBatches, mapBounded } from './concurrent.ts';
 import type { AgentOptions } from './context.ts';
 import { AgentFailure, errorCode, isStorageError, shown } from './failure.ts';
 import { judge } from './judge.ts';
-import type { Space } from './judge.ts';
 import { inspectTarget, publishedReport } from './manifest.ts';
 import type { Target } from './manifest.ts';
 import { changedInputs, PathList } from './manifest-content.ts';
@@ -26,6 +25,7 @@ import type { Places } from './places.ts';
 import { openPlan } from './plan-file.ts';
 import type { Plan } from './plan-file.ts';
 import type { StepResult } from './prepare.ts';
+import { spaceOf } from './space.ts';
 import { Tally } from './tally.ts';
 import { startVerification, verifyUnit } from './verify.ts';
 
@@ -112,11 +112,6 @@ async function ownPlan(places: Places): Promise<Plan> {
     'AgentError',
     `the staging of this pod has no plan (${shown(places.staging.plan)}): start the task again`,
   );
-}
-
-async function spaceOf(directory: string): Promise<Space> {
-  const { bavail, blocks, bsize } = await statfs(directory);
-  return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
 }
 
 /** The publication: one rename. An empty target directory is replaced by it; a filled one makes it fail. */

@@ -32,6 +32,7 @@ export function listFailures({ count, first }: Pick<FailureList, 'count' | 'firs
 export class Census {
   total = 0;
   inputs = 0;
+  inputBytes = 0;
   audioSeconds = 0;
   reused = 0;
   abandoned = 0;
@@ -41,7 +42,10 @@ export class Census {
   add(unit: Unit): void {
     this.total++;
     this.inputs += unit.inputs.length;
-    for (const { seconds = 0 } of unit.inputs) this.audioSeconds += seconds;
+    for (const { size, seconds = 0 } of unit.inputs) {
+      this.inputBytes += size;
+      this.audioSeconds += seconds;
+    }
     if (unit.state === 'reused') this.reused++;
     if (unit.state === 'abandoned') this.abandoned++;
     if (unit.state === 'refused' || unit.state === 'abandoned') this.lost.add(unit);

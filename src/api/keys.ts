@@ -35,3 +35,6 @@ export const CONTAINER = {
 
 /** Port of the observe sidecar on the pod network. */
 export const OBSERVE_PORT = 9808;
+
+/** Port of the store agent on the pod network. */
+export const STORE_AGENT_PORT = 9809;
