@@ -43,6 +43,10 @@ describe('loadConfig()', () => {
       expected: [/leaderElection\.leaseDurationSeconds/, /renewDeadlineSeconds \(10\)/],
     },
     'refuses a file that is no mapping': { given: '- a\n', expected: [/mapping/] },
+    'refuses a store agent without a URL or a secret': {
+      given: `${minimal}storeAgent: {urlTemplate: "store-agent:9809"}\n`,
+      expected: [/storeAgent\.urlTemplate: "store-agent:9809" is no http/, /storeAgent\.tokenFile/],
+    },
     'refuses root as the identity of tasks': {
       given: `${minimal}identity: {runAsUser: 0}\n`,
       expected: [/identity\.runAsUser/],

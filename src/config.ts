@@ -89,6 +89,40 @@ export const configSchema = z
         intervalSeconds: seconds().default(5).describe('pause between two questions to the same pod'),
       })
       .prefault({}),
+    storeAgent: z
+      .strictObject({
+        urlTemplate: z
+          .string()
+          .default('')
+          .describe(
+            'URL of the store agent of a namespace, such as http://store-agent.{namespace}.svc:9809; empty: none is asked',
+          ),
+        tokenFile: z
+          .string()
+          .default('')
+          .describe('file with the secret that both sides share; read again for every question'),
+        timeoutSeconds: seconds()
+          .default(20)
+          .describe('how long a task waits for an answer before it starts without one'),
+        sweepIntervalSeconds: z
+          .int()
+          .min(0)
+          .default(3600)
+          .describe('pause between two sweeps of staging that no task needs; 0 means none'),
+        settledStagingSeconds: z
+          .int()
+          .min(600)
+          .default(3600)
+          .describe('how long staging of a settled task must have been idle before it is removed'),
+        unknownStagingSeconds: z
+          .int()
+          .min(0)
+          .default(604_800)
+          .describe(
+            'the same for deleted or foreign tasks; 0 keeps it, as clusters that share a volume need',
+          ),
+      })
+      .prefault({}),
     resyncSeconds: z
       .int()
       .min(10)
@@ -130,7 +164,9 @@ export const configSchema = z
       })
       .prefault({}),
   })
-  .superRefine(({ leaderElection: lease }, context) => {
+  .superRefine(({ leaderElection: lease, storeAgent }, context) => {
+    for (const [key, message] of storeAgentProblems(storeAgent))
+      context.addIssue({ code: 'custom', path: ['storeAgent', key], message });
     if (lease.leaseDurationSeconds <= lease.renewDeadlineSeconds) {
       const message = `must be greater than renewDeadlineSeconds (${lease.renewDeadlineSeconds}), or two replicas could lead at once`;
       context.addIssue({ code: 'custom', path: ['leaderElection', 'leaseDurationSeconds'], message });
@@ -140,6 +176,27 @@ export const configSchema = z
       context.addIssue({ code: 'custom', path: ['leaderElection', 'renewDeadlineSeconds'], message });
     }
   });
+
+/** A URL without a secret is a slip. */
+function storeAgentProblems({
+  urlTemplate,
+  tokenFile,
+}: {
+  readonly urlTemplate: string;
+  readonly tokenFile: string;
+}): [key: string, message: string][] {
+  if (urlTemplate === '') return [];
+  const problems: [string, string][] = [];
+  const url = URL.parse(urlTemplate.replaceAll('{namespace}', 'namespace'));
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    problems.push([
+      'urlTemplate',
+      `"${urlTemplate}" is no http or https URL, such as http://store-agent.{namespace}.svc:9809`,
+    ]);
+  if (tokenFile === '')
+    problems.push(['tokenFile', 'is needed with urlTemplate: name the mounted file with the shared secret']);
+  return problems;
+}
 
 export type Config = z.output<typeof configSchema>;
 

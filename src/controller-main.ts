@@ -107,6 +107,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     relistMs,
     expiryMs: config.expirySeconds * 1000,
     progressIntervalMs: config.progress.enabled ? config.progress.intervalSeconds * 1000 : undefined,
+    storeAgents: storeAgents(config),
     settings: jobDefaults(config),
     policy,
     instance: identity,
@@ -125,6 +126,18 @@ function jobDefaults({ agent, imagePullPolicy, store, identity, priorityClasses 
     ...identity,
     priorityClasses,
     operatorVersion: version,
+  };
+}
+
+function storeAgents({ storeAgent: agent }: Config) {
+  if (agent.urlTemplate === '') return undefined;
+  const { urlTemplate, tokenFile, timeoutSeconds, sweepIntervalSeconds } = agent;
+  return {
+    urlTemplate,
+    tokenFile,
+    timeoutMs: timeoutSeconds * 1000,
+    sweep: { settledSeconds: agent.settledStagingSeconds, unknownSeconds: agent.unknownStagingSeconds },
+    sweepIntervalMs: sweepIntervalSeconds > 0 ? sweepIntervalSeconds * 1000 : undefined,
   };
 }
 

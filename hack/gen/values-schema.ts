@@ -14,6 +14,7 @@ const strings = z.record(z.string(), z.string());
 const anything = z.looseObject({});
 const namespaces = z.array(z.string().max(63).regex(LABEL));
 const priority = z.int().min(-2147483648).max(1000000000);
+const limits = z.strictObject({ requests: anything.optional(), limits: anything.optional() });
 const pullPolicy = z.enum(['Always', 'IfNotPresent', 'Never']);
 
 const { store, agent, leaderElection, health, priorityClasses, ...sameInChart } = configSchema.shape;
@@ -44,6 +45,30 @@ const values = z.strictObject({
   fullnameOverride: orEmpty(LABEL),
   replicas: z.int().min(0).max(5),
   config,
+  storeAgent: z.strictObject({
+    enabled: z.boolean(),
+    namespaces,
+    tokenSecret: z.strictObject({
+      name: z.string().min(1).max(253).regex(SUBDOMAIN),
+      key: z
+        .string()
+        .max(253)
+        .regex(/^[-._a-zA-Z0-9]+$/),
+    }),
+    replicas: z.int().min(0).max(5),
+    concurrency: z.int().min(1).max(64),
+    answerSeconds: z.int().min(1).max(600),
+    selfTest: z.strictObject({
+      enabled: z.boolean(),
+      directory: z
+        .string()
+        .max(512)
+        .regex(/^$|^[^/.-][^/]*(\/[^/.-][^/]*)*$/),
+    }),
+    resources: limits,
+    nodeSelector: strings,
+    tolerations: z.array(anything),
+  }),
   crds: z.strictObject({ install: z.boolean() }),
   priorityClasses: z.strictObject({
     create: z.boolean(),
@@ -56,7 +81,7 @@ const values = z.strictObject({
     aggregate: z.boolean(),
     catalogueReaders: z.array(z.string().min(1)),
   }),
-  resources: z.strictObject({ requests: anything.optional(), limits: anything.optional() }),
+  resources: limits,
   podDisruptionBudget: z.strictObject({ enabled: z.boolean() }),
   service: z.strictObject({ annotations: strings }),
   serviceMonitor: z.strictObject({

@@ -186,12 +186,20 @@ async function checkFile(run: Run, entry: OutputEntry): Promise<void> {
     const file = await openUntrusted(run.tree, entry.path);
     if (file === 'missing') report(run, 'missing', entry.path, 'is not there any more');
     else if (file === 'notRegular') report(run, 'changed', entry.path, 'is no longer a regular file');
-    else await compare(run, entry, file).finally(() => file.handle.close());
+    else await compareOpen(run, entry, file);
   } catch (error) {
     report(run, 'unreadable', entry.path, `cannot be read: ${messageOf(error)}`);
   }
   run.files++;
   run.options.onFile?.(run);
+}
+
+async function compareOpen(run: Run, entry: OutputEntry, file: OpenFile): Promise<void> {
+  try {
+    await compare(run, entry, file);
+  } finally {
+    await file.handle.close();
+  }
 }
 
 async function compare(run: Run, entry: OutputEntry, { handle, stats }: OpenFile): Promise<void> {

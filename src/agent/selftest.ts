@@ -8,10 +8,13 @@ import { join } from 'node:path';
 import { errorCode } from './failure.ts';
 
 /** The calls that are tried; a test passes a file system that breaks one of them. */
-export type FileCalls = Pick<
-  typeof realFiles,
-  'chmod' | 'mkdir' | 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'stat' | 'writeFile'
->;
+export interface FileCalls
+  extends Pick<
+    typeof realFiles,
+    'chmod' | 'mkdir' | 'open' | 'readFile' | 'rename' | 'rm' | 'stat' | 'writeFile'
+  > {
+  readonly readdir: (path: string) => Promise<string[]>;
+}
 
 export interface CheckResult {
   readonly name: string;

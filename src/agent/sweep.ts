@@ -21,7 +21,7 @@ import { shorten } from './report.ts';
 
 /** Datasets are looked for this deep below the root of the store. */
 const MAX_DEPTH = 6;
-/** Entries of one staging directory that are looked at for their age, the uppermost first. */
+/** About as many entries of one staging directory are looked at for their age, the uppermost first. */
 const AGE_ENTRIES = 20_000;
 const SWEPT = '.swept-';
 /** UIDs of Kubernetes, and what a sweep renames them to. */
@@ -54,8 +54,7 @@ function isOver({ until }: SweepLimits): boolean {
 }
 
 async function names(staging: string): Promise<string[]> {
-  const entries = await readdir(staging, { withFileTypes: true }).catch(nothingThere);
-  return entries.filter((entry) => entry.isDirectory() && NAME.test(entry.name)).map(({ name }) => name);
+  return (await directories(staging)).filter((name) => NAME.test(name));
 }
 
 function nothingThere(error: unknown): [] {
@@ -64,7 +63,7 @@ function nothingThere(error: unknown): [] {
 }
 
 /**
- * Directories that hold real `outputs/.staging`. A directory with `outputs` is a dataset and not searched further;
+ * Datasets that hold a real `outputs/.staging`. A directory with `outputs` is a dataset and not searched further;
  * links and hidden directories are left alone, as no dataset path may name them.
  */
 async function* datasets(root: string, limits: SweepLimits): AsyncGenerator<string> {
@@ -74,19 +73,24 @@ async function* datasets(root: string, limits: SweepLimits): AsyncGenerator<stri
     for (const below of shuffled(level)) {
       if (isOver(limits)) return;
       // oxlint-disable-next-line no-await-in-loop -- one directory at a time is gentle to the volume
-      const entries = await readdir(join(root, below), { withFileTypes: true }).catch(nothingThere);
-      const inside = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-      if (below !== '' && inside.includes(STAGING.outputs)) {
-        const staging = join(root, below, STAGING.outputs, STAGING.staging);
-        // oxlint-disable-next-line no-await-in-loop -- as above
-        if (await isRealDirectory(staging)) yield below;
-        continue;
-      }
-      for (const name of inside)
-        if (!name.startsWith('.')) next.push(below === '' ? name : `${below}/${name}`);
+      const inside = await directories(join(root, below));
+      if (below === '' || !inside.includes(STAGING.outputs)) next.push(...visible(below, inside));
+      // oxlint-disable-next-line no-await-in-loop -- as above
+      else if (await isRealDirectory(join(root, below, STAGING.outputs, STAGING.staging))) yield below;
     }
     level = next;
   }
+}
+
+async function directories(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(nothingThere);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+function visible(below: string, inside: readonly string[]): string[] {
+  return inside
+    .filter((name) => !name.startsWith('.'))
+    .map((name) => (below === '' ? name : `${below}/${name}`));
 }
 
 /** When time runs out early again and again, another part is looked at each time. */
@@ -108,20 +112,14 @@ async function isRealDirectory(path: string): Promise<boolean> {
 /** Seconds since the newest change in a tree; undefined when it vanished meanwhile. */
 async function idleOf(directory: string): Promise<number | undefined> {
   let newest = 0;
-  let left = AGE_ENTRIES;
-  let level = [directory];
-  while (level.length > 0 && left > 0) {
-    const next: string[] = [];
-    for (const path of level) {
-      if (--left < 0) break;
-      // oxlint-disable-next-line no-await-in-loop -- gentle to the volume
-      const found = await lstat(path).catch(() => undefined);
-      newest = Math.max(newest, found?.mtimeMs ?? 0, found?.ctimeMs ?? 0);
-      if (found?.isDirectory() !== true) continue;
-      // oxlint-disable-next-line no-await-in-loop -- as above
-      for (const name of await readdir(path).catch(() => [])) next.push(join(path, name));
-    }
-    level = next;
+  const queue = [directory];
+  for (const path of queue) {
+    // oxlint-disable-next-line no-await-in-loop -- gentle to the volume
+    const found = await lstat(path).catch(() => undefined);
+    newest = Math.max(newest, found?.mtimeMs ?? 0, found?.ctimeMs ?? 0);
+    if (found?.isDirectory() !== true || queue.length >= AGE_ENTRIES) continue;
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    for (const name of await readdir(path).catch(() => [])) queue.push(join(path, name));
   }
   return newest === 0 ? undefined : Math.max(0, (Date.now() - newest) / 1000);
 }

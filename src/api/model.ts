@@ -265,6 +265,15 @@ export const modelSpec = z
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
     runtimeClassName: dnsLabel().optional().describe('RuntimeClass of the pod, such as "nvidia".'),
     failure: failure.prefault({}),
+    outputBytes: z
+      .object({
+        perUnit: z.int().min(0).max(1e12).default(0).describe('Bytes per unit.'),
+        perAudioSecond: z.number().min(0).max(1e9).default(0).describe('Bytes per second of audio.'),
+      })
+      .optional()
+      .describe(
+        'Estimated size of the outputs; with the store agent, a task that does not fit on the volume waits.',
+      ),
     rate: z
       .number()
       .min(0)

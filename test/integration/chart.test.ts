@@ -19,6 +19,7 @@ describe('the chart, on a real API server', () => {
     'with everything switched on, for one namespace': () => [
       `config.namespaces=["${namespace}"]`,
       `networkPolicy={"enabled":true,"taskNamespaces":["${namespace}"]}`,
+      'storeAgent.enabled=true',
     ],
   } as const satisfies Record<string, () => readonly string[]>;
   for (const [what, values] of Object.entries(settings))

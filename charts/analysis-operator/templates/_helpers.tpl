@@ -24,6 +24,30 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "analysis-operator.selectorLabels" . }}
 {{- end }}
 
+{{- define "analysis-operator.storeAgentName" -}}
+{{- printf "%s-store-agent" (include "analysis-operator.fullname" . | trunc 51 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "analysis-operator.storeAgentSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "analysis-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: store-agent
+{{- end }}
+
+{{- define "analysis-operator.storeAgentLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "analysis-operator.storeAgentSelectorLabels" . }}
+{{- end }}
+
+{{/* What every container may do: nothing. */}}
+{{- define "analysis-operator.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
 {{- define "analysis-operator.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
@@ -52,6 +76,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $config.agent "image" (.Values.config.agent.image | default (include "analysis-operator.image" .)) }}
 {{- $_ := set $config.leaderElection "namespace" (include "analysis-operator.leaseNamespace" .) }}
 {{- $_ := set $config.leaderElection "name" (.Values.config.leaderElection.name | default (include "analysis-operator.fullname" .)) }}
+{{- if .Values.storeAgent.enabled }}
+{{- $url := printf "http://%s.{namespace}.svc:9809" (include "analysis-operator.storeAgentName" .) }}
+{{- $_ := set $config.storeAgent "urlTemplate" (.Values.config.storeAgent.urlTemplate | default $url) }}
+{{- $file := printf "/etc/analysis-store-agent/%s" .Values.storeAgent.tokenSecret.key }}
+{{- $_ := set $config.storeAgent "tokenFile" (.Values.config.storeAgent.tokenFile | default $file) }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 

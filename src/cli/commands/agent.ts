@@ -33,8 +33,7 @@ function addStep(agent: Command, step: AgentStep, done: Done): void {
 }
 
 const log = (line: string): void => void process.stdout.write(`${line}\n`);
-const storeOption = (): Option =>
-  new Option('--store <directory>', 'root of the store').default(MOUNT.store as string);
+const storeOption = (): Option => new Option('--store <directory>', 'root of the store').default(MOUNT.store);
 const number = (flags: string, description: string, fallback: number): Option =>
   new Option(flags, description).default(fallback).argParser(wholeNumber);
 

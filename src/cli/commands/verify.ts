@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Drift, Recheck } from '../../agent/recheck.ts';
+import { formatSize } from '../../lib/size.ts';
 
 /** Exit codes; 2 is also a usage error. */
 const CLEAN = 0;
@@ -80,7 +81,7 @@ function progressPrinter(): (checked: { readonly files: number; readonly bytes: 
   return ({ files, bytes }) => {
     if (performance.now() < next) return;
     next = performance.now() + PROGRESS_MS;
-    process.stderr.write(`${files} files (${size(bytes)}) read so far\n`);
+    process.stderr.write(`${files} files (${formatSize(bytes)}) read so far\n`);
   };
 }
 
@@ -97,7 +98,7 @@ function textPrinter(directory: string): Printer {
       const { namespace, name } = head.task;
       const verdict = drift === 0 ? 'unchanged' : `${drift} ${drift === 1 ? 'difference' : 'differences'}`;
       process.stdout.write(
-        `${directory}: ${verdict}; ${files} files (${size(bytes)}) read, published by task ${namespace}/${name}, manifest ${manifestSha256}\n`,
+        `${directory}: ${verdict}; ${files} files (${formatSize(bytes)}) read, published by task ${namespace}/${name}, manifest ${manifestSha256}\n`,
       );
     },
   };
@@ -125,10 +126,4 @@ function jsonPrinter(directory: string): Printer {
       process.stdout.write(`${list}${rest}\n`);
     },
   };
-}
-
-function size(bytes: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return power === 0 ? `${bytes} bytes` : `${(bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
 }

@@ -21,3 +21,10 @@ export function boundModel(seen: Observed, pod: PodView | undefined): Pick<TaskS
   const image = pod && imageOf(pod);
   return bound && image ? { model: { ...bound, image } } : {};
 }
+
+/** An attempt that was claimed but never created is claimed again under the same number. */
+export function numberOfNext(status: TaskStatus | undefined): number {
+  const current = status?.attempt;
+  if (!current) return 1;
+  return status?.nextAttemptAt ? current.number + 1 : current.number;
+}

@@ -2,10 +2,12 @@ import type { Attempt } from '../../api/task.ts';
 import { desiredJob } from '../../jobs/job.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type Admission, admit } from './admit.ts';
+import { numberOfNext } from './attempt.ts';
 import { type Observed, pendingDeadline } from './observed.ts';
 import { MAX_PAUSE_MS } from './retry.ts';
 import { reported } from './status.ts';
 import { isActive, removals } from './stop.ts';
+import { storeVerdict } from './store.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 /** A missing model or volume announces itself by a watch event; this is the safety net. */
@@ -21,6 +23,30 @@ export function begin(seen: Observed): TaskPlan {
   if (pause > 0) return { status: seen.task.status, ...noRemovals, requeueAfterMs: pause };
   if (isActive(seen))
     return { status: seen.task.status, ...removals(seen), requeueAfterMs: LEASE_RECHECK_MS };
+  return askStore(seen, admission) ?? start(seen, admission);
+}
+
+type Start = Extract<Admission, { verdict: 'start' }>;
+
+/** What the store has against starting now; undefined when it has nothing, or nobody can be asked. */
+function askStore(seen: Observed, admission: Start): TaskPlan | undefined {
+  const unchanged = { status: seen.task.status, ...noRemovals };
+  const found = storeVerdict(seen, admission);
+  switch (found.verdict) {
+    case 'start':
+      return undefined;
+    case 'ask':
+      return { ...unchanged, needs: 'store', question: found.question };
+    case 'pause':
+      return { ...unchanged, requeueAfterMs: found.ms };
+    case 'wait':
+      return waitOrGiveUp(seen, found, found.recheckMs);
+    case 'refuse':
+      return refused(seen, found.category, found.message);
+  }
+}
+
+function start(seen: Observed, admission: Start): TaskPlan {
   // A first attempt needs no live read: the claim itself fails on a stale copy of a task that ever had one.
   if (seen.task.status?.attempt && !seen.live)
     return { status: seen.task.status, ...noRemovals, needs: 'live' };
@@ -48,7 +74,7 @@ function unstartable(seen: Observed): TaskPlan | undefined {
  * Whoever wins it creates the Job in the same pass; the claimer's identity makes every claim change the object,
  * so of two claimers with the same copy one gets a conflict.
  */
-function claim(seen: Observed, admission: Extract<Admission, { verdict: 'start' }>): TaskPlan {
+function claim(seen: Observed, admission: Start): TaskPlan {
   const { model, parameters, change } = admission;
   const before = seen.task.status;
   const number = numberOfNext(before);
@@ -76,21 +102,18 @@ function claim(seen: Observed, admission: Extract<Admission, { verdict: 'start' 
   };
 }
 
-/** An attempt that was claimed but never created is claimed again under the same number. */
-function numberOfNext(status: Observed['task']['status']): number {
-  const current = status?.attempt;
-  if (!current) return 1;
-  return status?.nextAttemptAt ? current.number + 1 : current.number;
-}
-
-function waitOrGiveUp(seen: Observed, { reason, message }: { reason: string; message: string }): TaskPlan {
+function waitOrGiveUp(
+  seen: Observed,
+  { reason, message }: { reason: string; message: string },
+  recheckMs = RECHECK_MS,
+): TaskPlan {
   const seconds = pendingDeadline(seen);
   const left = waitingSinceMs(seen) + seconds * 1000 - seen.now.getTime();
   if (left <= 0) return refused(seen, reason, `${message} (waited ${seconds} s, the pending deadline)`);
   const status = reported(seen, { phase: 'Pending', reason, message });
   const event =
     seen.task.status?.reason === reason ? {} : { event: { type: 'Warning' as const, reason, message } };
-  return { status, ...noRemovals, requeueAfterMs: Math.min(left, RECHECK_MS), ...event };
+  return { status, ...noRemovals, requeueAfterMs: Math.min(left, recheckMs), ...event };
 }
 
 /**

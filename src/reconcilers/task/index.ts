@@ -25,6 +25,7 @@ import type { ModelEntry } from '../../api/seen.ts';
 import { pollProgress } from './poller.ts';
 import { createProgressBook, type ProgressBook } from './progress-book.ts';
 import { reportFailure, taskReconciler, type TaskReconcilerDeps } from './reconcile.ts';
+import { startStoreAgents, type StoreAgents, type StoreAgentsOptions } from './store-agents.ts';
 import { createWrittenVersions } from './written.ts';
 
 export interface TaskControllerOptions {
@@ -37,6 +38,8 @@ export interface TaskControllerOptions {
   readonly expiryMs: number;
   /** Undefined: pods are not asked how far they are. */
   readonly progressIntervalMs: number | undefined;
+  /** Undefined: no store agent is asked. */
+  readonly storeAgents: StoreAgentsOptions | undefined;
   readonly settings: Observed['defaults'];
   readonly policy: Observed['policy'];
   readonly instance: string;
@@ -91,7 +94,8 @@ async function work(given: Wired, { isFresh, lost }: Leading, signal: AbortSigna
     log,
     metrics,
   });
-  const deps = dependencies(wired, isFresh, events);
+  const agents = storeAgents(wired, signal);
+  const deps = dependencies(wired, { isFresh, events, agents });
   const reconciling = runController(
     {
       name: 'analysistask',
@@ -109,14 +113,21 @@ async function work(given: Wired, { isFresh, lost }: Leading, signal: AbortSigna
     reconciling,
     polling(wired, isFresh, signal),
     expiring(wired, deps.clients.tasks, signal),
+    agents?.run(),
   ]);
   await events.stop(2000);
 }
 
+/** What exists while this process leads. */
+interface Running {
+  readonly isFresh: () => boolean;
+  readonly events: EventRecorder;
+  readonly agents: StoreAgents | undefined;
+}
+
 function dependencies(
   { options, informers, book }: Wired,
-  isFresh: () => boolean,
-  events: EventRecorder,
+  { isFresh, events, agents }: Running,
 ): TaskReconcilerDeps {
   const { transport, models, settings, policy } = options;
   return {
@@ -128,12 +139,34 @@ function dependencies(
       events: resourceClient(transport, CORE_EVENTS),
     },
     progress: book,
+    store: agents?.book,
     now: () => transport.now(),
     mayStart: isFresh,
     settings: { identity: randomUUID(), defaults: settings, policy },
     events,
     written: createWrittenVersions(),
   };
+}
+
+function storeAgents({ options, queue, informers }: Wired, signal: AbortSignal): StoreAgents | undefined {
+  if (!options.storeAgents) return undefined;
+  const tasks = resourceClient(options.transport, TASKS);
+  return startStoreAgents(
+    {
+      options: options.storeAgents,
+      informers,
+      tasks,
+      watched: watchedBy(options),
+      enqueue: (key) => queue.add(key),
+      log: options.log,
+    },
+    signal,
+  );
+}
+
+/** Undefined stands for all namespaces. */
+function watchedBy({ namespaces }: TaskControllerOptions): readonly (string | undefined)[] {
+  return namespaces.length > 0 ? namespaces : [undefined];
 }
 
 async function polling(
@@ -152,7 +185,9 @@ async function polling(
 
 function expiring({ options }: Wired, tasks: ExpiryDeps['tasks'], signal: AbortSignal): Promise<void> {
   const { transport, log } = options;
-  const namespaces = options.namespaces.length > 0 ? options.namespaces : [undefined];
   const clock = { ...systemClock, now: () => transport.now() };
-  return expireTasks({ tasks, namespaces, intervalMs: options.expiryMs, clock, log }, signal);
+  return expireTasks(
+    { tasks, namespaces: watchedBy(options), intervalMs: options.expiryMs, clock, log },
+    signal,
+  );
 }

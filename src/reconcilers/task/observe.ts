@@ -1,5 +1,6 @@
 import { LABEL } from '../../api/keys.ts';
 import type { AnalysisTask } from '../../api/objects.ts';
+import type { AgentRequest } from '../../api/request.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type JobView, jobVerdict, jobView, type PodView, podView } from '../../jobs/views.ts';
 import type { KubeObject } from '../../controller/resources.ts';
@@ -8,6 +9,7 @@ import { type ModelSeen, parseTask } from '../../api/seen.ts';
 import { type ClaimView, storeProblem } from './claim.ts';
 import type { Observed } from './observed.ts';
 import type { ProgressBook } from './progress-book.ts';
+import type { StoreBook } from './store-book.ts';
 import { whyNoPod } from './why-no-pod.ts';
 
 /** The informers' caches, by what a decision asks for. */
@@ -32,6 +34,8 @@ export interface ObserveDeps {
   readonly caches: Caches;
   readonly clients: Clients;
   readonly progress: ProgressBook;
+  /** Undefined: no store agent is configured. */
+  readonly store: StoreBook | undefined;
   readonly now: () => Date;
   readonly mayStart: () => boolean;
   readonly settings: Pick<Observed, 'identity' | 'defaults' | 'policy'>;
@@ -58,6 +62,7 @@ export async function observe(
     live: false,
     storeProblem: storeProblem(caches.claim(namespace), settings.defaults.claimName, namespace),
     creation: undefined,
+    store: deps.store ? undefined : { is: 'unknown' },
     progress: deps.progress.report(uid),
     progressDue: deps.progress.isDue(uid),
     ...settings,
@@ -124,6 +129,17 @@ export async function observeLive(deps: ObserveDeps, seen: Observed, signal: Abo
     mayStart: deps.mayStart(),
     now: deps.now(),
   };
+}
+
+/** The same world with what the store agent knows; never waits for its answer. */
+export function observeStore(
+  { store }: Pick<ObserveDeps, 'store'>,
+  seen: Observed,
+  question: AgentRequest | undefined,
+): Observed {
+  const { namespace } = seen.task.metadata;
+  if (!store || !question) return { ...seen, store: { is: 'unknown' } };
+  return { ...seen, store: store.look(namespace, question) };
 }
 
 /** The same world with the reason for which there is no pod, if the Job controller or the queue gave one. */

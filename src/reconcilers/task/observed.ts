@@ -3,6 +3,7 @@ import type { ModelSeen } from '../../api/seen.ts';
 import type { ProgressReport } from '../../api/request.ts';
 import type { JobDefaults } from '../../jobs/defaults.ts';
 import type { JobView, PodView } from '../../jobs/views.ts';
+import type { StoreSeen } from './store.ts';
 
 /** Rules of this installation that decisions depend on. */
 export interface TaskPolicy {
@@ -35,6 +36,8 @@ export interface Observed {
   readonly storeProblem: string | undefined;
   /** Why there is no pod, from the events of the Job controller or the queue; undefined until a plan asks for it. */
   readonly creation: { readonly problem: string | undefined } | undefined;
+  /** What the store agent knows; undefined until a plan asks for it. */
+  readonly store: StoreSeen | undefined;
   readonly progress: ProgressReport | undefined;
   /** Whether enough time has passed to write a small progress change. */
   readonly progressDue: boolean;

@@ -8,6 +8,7 @@ import { endRows } from './testing/end-rows.ts';
 import { followRows } from './testing/follow-rows.ts';
 import { nodeLostRows } from './testing/node-lost-rows.ts';
 import { after } from './testing/seen.ts';
+import { storeRows } from './testing/store-rows.ts';
 
 /** What a plan does, in words. */
 function deeds(plan: TaskPlan): string[] {
@@ -19,7 +20,7 @@ function deeds(plan: TaskPlan): string[] {
   ];
 }
 
-const table = { ...beginRows, ...followRows, ...nodeLostRows, ...endRows };
+const table = { ...beginRows, ...followRows, ...nodeLostRows, ...endRows, ...storeRows };
 
 describe('planTask()', () => {
   for (const [name, row] of Object.entries(table)) {

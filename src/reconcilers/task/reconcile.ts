@@ -10,7 +10,14 @@ import type { KubeObject } from '../../controller/resources.ts';
 import { messageOf, type Report, TerminalError, WaitError } from '../../controller/settle.ts';
 import { writeStatus } from '../../controller/status-writer.ts';
 import type { JobView } from '../../jobs/views.ts';
-import { abandonedJobs, observe, observeCreation, type ObserveDeps, observeLive } from './observe.ts';
+import {
+  abandonedJobs,
+  observe,
+  observeCreation,
+  type ObserveDeps,
+  observeLive,
+  observeStore,
+} from './observe.ts';
 import type { Observed } from './observed.ts';
 import { parseTask } from '../../api/seen.ts';
 import { planTask } from './plan.ts';
@@ -66,12 +73,26 @@ async function decide(deps: TaskReconcilerDeps, first: Observed, signal: AbortSi
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const plan = planTask(seen);
     if (!plan.needs) return { seen, plan };
-    seen =
-      plan.needs === 'live'
-        ? await observeLive(deps, seen, signal)
-        : await observeCreation(deps, seen, signal);
+    seen = await readMore(deps, { seen, plan }, signal);
   }
   throw new Error(`The plan of ${first.task.metadata.name} asks for more reads than it can get`);
+}
+
+async function readMore(
+  deps: TaskReconcilerDeps,
+  { seen, plan }: Decision,
+  signal: AbortSignal,
+): Promise<Observed> {
+  switch (plan.needs ?? 'nothing') {
+    case 'live':
+      return observeLive(deps, seen, signal);
+    case 'creation':
+      return observeCreation(deps, seen, signal);
+    case 'store':
+      return observeStore(deps, seen, plan.question);
+    case 'nothing':
+      return seen;
+  }
 }
 
 interface Hands extends TaskReconcilerDeps {

@@ -1,4 +1,5 @@
 import type { IJob } from 'kubernetes-models/batch/v1';
+import type { AgentRequest } from '../../api/request.ts';
 import type { TaskStatus } from '../../api/task.ts';
 
 /** An object to delete, with the UID as precondition: never its successor of the same name. */
@@ -21,7 +22,9 @@ export interface TaskPlan {
   /** The status above is a claim; this Job is created directly after it was accepted. */
   readonly create?: IJob;
   /** Decide again after reading more: nothing else of this plan is carried out. */
-  readonly needs?: 'live' | 'creation';
+  readonly needs?: 'live' | 'creation' | 'store';
+  /** With needs: 'store': what the next attempt's pod would be asked to do. */
+  readonly question?: AgentRequest;
   readonly requeueAfterMs?: number;
   readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
 }

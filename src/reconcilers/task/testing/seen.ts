@@ -11,6 +11,7 @@ export function seen(given: Partial<Observed> = {}): Observed {
     live: false,
     storeProblem: undefined,
     creation: undefined,
+    store: { is: 'unknown' },
     progress: undefined,
     progressDue: false,
     identity: IDENTITY,
@@ -28,9 +29,17 @@ export function seen(given: Partial<Observed> = {}): Observed {
   };
 }
 
+/** What the store agent says of a task that may start. */
+const READY: Observed['store'] = {
+  is: 'answered',
+  answer: { v: 1, verdict: 'Ready', message: '1 recording' },
+  recheckMs: 30_000,
+};
+
 /** The world a second later, had the plan been carried out and every object it removed been gone. */
 export function after(given: Observed, plan: TaskPlan): Observed {
   if (plan.needs === 'live') return { ...given, live: true };
+  if (plan.needs === 'store') return { ...given, store: READY };
   if (plan.needs === 'creation') return { ...given, creation: { problem: undefined } };
   const now = new Date(given.now.getTime() + Math.min(plan.requeueAfterMs ?? 1000, 5000));
   const removed = new Set([...plan.removeJobs, ...plan.removePods].map(({ uid }) => uid));

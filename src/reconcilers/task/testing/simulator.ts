@@ -143,6 +143,7 @@ export class Simulator {
       live,
       storeProblem: undefined,
       creation: { problem: undefined },
+      store: { is: 'unknown' },
       progress: undefined,
       progressDue: false,
       identity: `operator-${who}`,

@@ -1,0 +1,66 @@
+/** Everything of the task controller that speaks with store agents, wired together. */
+import type { ResourceClient } from '../../controller/client.ts';
+import { systemClock } from '../../controller/clock.ts';
+import { keyOf, type KubeObject } from '../../controller/resources.ts';
+import type { Log } from '../../controller/log.ts';
+import { isAlive } from '../../jobs/views.ts';
+import type { TaskInformers } from './informers.ts';
+import { type StagingSweepDeps, sweepStaging, type SweepPolicy } from './staging-sweep.ts';
+import { createStoreBook, type StoreBook } from './store-book.ts';
+import { createStoreClient, type StoreAgentOptions } from './store-client.ts';
+
+export interface StoreAgentsOptions extends StoreAgentOptions {
+  readonly sweep: SweepPolicy;
+  /** Pause between two sweeps; undefined: no sweeps. */
+  readonly sweepIntervalMs: number | undefined;
+}
+
+export interface StoreAgentsDeps {
+  readonly options: StoreAgentsOptions;
+  readonly informers: TaskInformers;
+  readonly tasks: ResourceClient<KubeObject>;
+  readonly watched: StagingSweepDeps['watched'];
+  readonly enqueue: (key: string) => void;
+  readonly log: Log;
+}
+
+export interface StoreAgents {
+  readonly book: StoreBook;
+  /** Sweeps until the signal aborts, then ends all questions. */
+  run(): Promise<void>;
+}
+
+export function startStoreAgents(deps: StoreAgentsDeps, signal: AbortSignal): StoreAgents {
+  const { options, informers, tasks, watched, enqueue, log } = deps;
+  const client = createStoreClient(options);
+  const changed = (uid: string): void => {
+    for (const task of informers.tasks.flatMap((scoped) => scoped.byIndex('uid', uid))) enqueue(keyOf(task));
+  };
+  const { timeoutMs, sweep: policy, sweepIntervalMs: intervalMs } = options;
+  const book = createStoreBook({ client, timeoutMs, changed, clock: systemClock, log, signal });
+  for (const scoped of informers.tasks)
+    scoped.onChange((type, task) => type === 'deleted' && book.forget(task.metadata.uid));
+  const stores = (): string[] =>
+    informers.claims
+      .flatMap((scoped) => [...scoped.values()])
+      .flatMap(({ metadata }) => metadata.namespace ?? []);
+  const hasLivePod = (uid: string): boolean =>
+    informers.pods.flatMap((scoped) => scoped.byIndex('task', uid)).some(isAlive);
+  const run = async (): Promise<void> => {
+    if (intervalMs === undefined) await ended(signal);
+    else
+      await sweepStaging(
+        { client, tasks, watched, stores, hasLivePod, policy, intervalMs, clock: systemClock, log },
+        signal,
+      );
+    await client.close();
+  };
+  return { book, run };
+}
+
+function ended(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,65 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { ROOT } from '../../hack/gen/files.ts';
+
+export const STORE_TOKEN = 'the-secret-of-this-test';
+
+/** A store on disk with a real `agent serve` process in front of it. */
+export interface StoreAgent {
+  readonly root: string;
+  /** File with the secret that the agent accepts. */
+  readonly tokenFile: string;
+  url(): string;
+  put(path: string, content?: string | Buffer): Promise<void>;
+  /** Starts the process, again after a stop; its port stays. */
+  start(...flags: readonly string[]): Promise<void>;
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
+  stop(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export async function aStoreAgent(): Promise<StoreAgent> {
+  const place = await mkdtemp(join(tmpdir(), 'store-agent-'));
+  const root = join(place, 'store');
+  const tokenFile = join(place, 'token');
+  await mkdir(root);
+  await writeFile(tokenFile, `${STORE_TOKEN}\n`);
+  let port = 0;
+  let child: ChildProcess | undefined;
+  const stop = async (): Promise<void> => {
+    if (child?.exitCode === null && child.signalCode === null) {
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    }
+  };
+  return {
+    root,
+    tokenFile,
+    url: () => `http://127.0.0.1:${port}/{namespace}/`,
+    put: async (path, content = 'x') => {
+      await mkdir(dirname(join(root, path)), { recursive: true });
+      await writeFile(join(root, path), content);
+    },
+    start: async (...flags) => {
+      const listen = ['--host', '127.0.0.1', '--port', String(port)];
+      const args = ['agent', 'serve', '--store', root, '--token-file', tokenFile, ...listen, ...flags];
+      const started = spawn(process.execPath, [join(ROOT, 'src/main.ts'), ...args], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      child = started;
+      const [line] = await once(createInterface(started.stdout), 'line');
+      port = Number(/port (\d+)/.exec(String(line))?.[1]);
+    },
+    signal: (name) => void child?.kill(name),
+    stop,
+    remove: async () => {
+      await stop();
+      await rm(place, { recursive: true, force: true });
+    },
+  };
+}
