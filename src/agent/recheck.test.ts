@@ -166,7 +166,7 @@ describe('recheckOutputs()', () => {
       assert.equal(code, 0);
       assert.match(
         stdout,
-        /outputs\/result: unchanged; 2 files \(6 bytes\) read, published by task lab\/demo/,
+        /outputs\/result: unchanged; 2 files checked \(6 bytes read\), published by task lab\/demo/,
       );
     });
 

@@ -35,13 +35,18 @@ export interface RecheckOptions {
   /** Called with each difference as it is found. */
   readonly onDrift: (drift: Drift) => void;
   /** Called after each file. */
-  readonly onFile?: (checked: Checked) => void;
+  readonly onFile?: (progress: Progress) => void;
 }
 
 /** What was read so far. */
-export interface Checked {
+interface Checked {
   readonly files: number;
   readonly bytes: number;
+}
+
+/** How far a check is; `total` is what the manifest promises. */
+export interface Progress extends Checked {
+  readonly total: number;
 }
 
 export interface Recheck extends Checked {
@@ -191,7 +196,7 @@ async function checkFile(run: Run, entry: OutputEntry): Promise<void> {
     report(run, 'unreadable', entry.path, `cannot be read: ${messageOf(error)}`);
   }
   run.files++;
-  run.options.onFile?.(run);
+  run.options.onFile?.({ files: run.files, bytes: run.bytes, total: run.head.summary.files });
 }
 
 async function compareOpen(run: Run, entry: OutputEntry, file: OpenFile): Promise<void> {

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { Drift, Recheck } from '../../agent/recheck.ts';
+import type { Drift, Progress, Recheck } from '../../agent/recheck.ts';
 import { formatSize } from '../../lib/size.ts';
 
 /** Exit codes; 2 is also a usage error. */
@@ -76,12 +76,12 @@ async function verify(directory: string, options: Options): Promise<number> {
 }
 
 /** Says on stderr how far it is, now and then. */
-function progressPrinter(): (checked: { readonly files: number; readonly bytes: number }) => void {
+function progressPrinter(): (progress: Progress) => void {
   let next = performance.now() + PROGRESS_MS;
-  return ({ files, bytes }) => {
+  return ({ files, bytes, total }) => {
     if (performance.now() < next) return;
     next = performance.now() + PROGRESS_MS;
-    process.stderr.write(`${files} files (${formatSize(bytes)}) read so far\n`);
+    process.stderr.write(`${files} of ${total} files checked (${formatSize(bytes)} read)\n`);
   };
 }
 
@@ -98,7 +98,7 @@ function textPrinter(directory: string): Printer {
       const { namespace, name } = head.task;
       const verdict = drift === 0 ? 'unchanged' : `${drift} ${drift === 1 ? 'difference' : 'differences'}`;
       process.stdout.write(
-        `${directory}: ${verdict}; ${files} files (${formatSize(bytes)}) read, published by task ${namespace}/${name}, manifest ${manifestSha256}\n`,
+        `${directory}: ${verdict}; ${files} files checked (${formatSize(bytes)} read), published by task ${namespace}/${name}, manifest ${manifestSha256}\n`,
       );
     },
   };
