@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import assert from 'node:assert/strict';
+import { watch } from 'node:fs';
 import { mkdir, readdir, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -57,6 +58,20 @@ describe('the sweep of staging', () => {
     assert.deepEqual(await sweep('task-1'), { v: 1, removed: 1, kept: [] });
     assert.deepEqual(await readdir(store.path('outputs/.staging')), ['task-2']);
     assert.deepEqual(await readdir(store.path('outputs/result')), ['manifest.json']);
+  });
+
+  it('takes a directory away as a whole before it removes its first file', async () => {
+    await staged('task-1');
+    const names: (string | null)[] = [];
+    const moved = Promise.withResolvers<void>();
+    const watcher = watch(store.path('outputs/.staging'), (_event, name) => {
+      names.push(name);
+      if (name?.startsWith('.swept-task-1-')) moved.resolve();
+    });
+    assert.equal((await sweep('task-1')).removed, 1);
+    await moved.promise;
+    watcher.close();
+    assert.equal(names[0], 'task-1');
   });
 
   it('takes the age of the newest file, however deep', async () => {
