@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { aRequest, RECORDINGS, wav } from '../../src/agent/testing/fixtures.ts';
 import { surveyAnswer, type SurveyAnswer } from '../../src/api/store.ts';
@@ -144,9 +143,10 @@ describe("the controller's client of the store agent", () => {
         const listening = createServer(answer);
         server = listening;
         await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
-        const { port } = listening.address() as AddressInfo;
+        const address = listening.address();
+        assert.ok(address !== null && typeof address === 'object');
         const token = new URL(import.meta.url).pathname;
-        await assert.rejects(ask(`http://127.0.0.1:${port}/`, token, 1500), about(what, message));
+        await assert.rejects(ask(`http://127.0.0.1:${address.port}/`, token, 1500), about(what, message));
       });
     }
   });

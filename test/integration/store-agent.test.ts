@@ -53,6 +53,8 @@ describe('the task controller with a store agent', () => {
     assert.match(status.message ?? '', /needs "annotations\/vtc\/\*\.rttm" in dataset "corpus"/);
     assert.deepEqual(await lab.jobs('needs-vtc'), []);
     await agent.put('corpus/annotations/vtc/a.rttm');
+    const jobs = async () => ((await lab.jobs('needs-vtc')).length > 0 ? true : undefined);
+    await eventually('the next question finds it', jobs, 90_000);
     await lab.pod('needs-vtc');
     assert.equal((await lab.get('needs-vtc')).status?.attempt?.number, 1);
   });
@@ -72,11 +74,11 @@ describe('the task controller with a store agent', () => {
   it('starts tasks as ever while the agent is down, and says so once', async () => {
     await agent.start();
     await agent.stop();
-    const { log } = await start();
+    const started = await start();
     const model = await lab.model('vad', { inputs });
     for (const name of ['one', 'two', 'three']) expectOk(await lab.task(name, { model, dataset }));
     for (const name of ['one', 'two', 'three']) await lab.pod(name);
-    const told = log().filter((line) => line.includes('The store agent does not answer'));
+    const told = started.log().filter((line) => line.includes('The store agent does not answer'));
     assert.equal(told.length, 1, told.join('\n'));
   });
 
