@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import * as realFiles from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EXIT } from '../api/request.ts';
 import { type FileCalls, selfTest } from './selftest.ts';
+import { reportSelfTest } from './selftest-report.ts';
 
 const fail = (code: string) => Promise.reject(Object.assign(new Error(`${code}: as told`), { code }));
 
@@ -79,6 +81,34 @@ describe('selfTest()', () => {
       assert.match(found?.evidence ?? '', expected[1]);
     });
   }
+});
+
+describe('reportSelfTest()', () => {
+  const told = async (directory: string, json: boolean) => {
+    const lines: string[] = [];
+    const code = await reportSelfTest(directory, { json, log: (line) => lines.push(line) });
+    return { code, text: lines.join('\n') };
+  };
+
+  it('exits 0 and closes with a sentence when all is well', async () => {
+    const place = await realFiles.mkdtemp(join(tmpdir(), 'selftest-'));
+    const { code, text } = await told(place, false);
+    assert.equal(code, EXIT.ok);
+    assert.match(text, /^ok {5}rename of a directory to a new name: .*\n[^]* is fit for results$/);
+    assert.equal(JSON.parse((await told(place, true)).text).ok, true);
+    await realFiles.rmdir(place);
+  });
+
+  it('exits with the code of storage and says what failed', async () => {
+    const { code, text } = await told('/proc', true);
+    assert.equal(code, EXIT.storage);
+    const { ok, checks } = JSON.parse(text);
+    assert.equal(ok, false);
+    assert.deepEqual(
+      checks.map(({ name }: { name: string }) => name),
+      ['writing in /proc'],
+    );
+  });
 });
 
 function folded(names: string[]): string[] {
