@@ -92,6 +92,8 @@ function judgeSpace({ effort, space }: SurveyAnswer, spec: ModelSpec, recheckMs:
 
 function estimatedBytes(effort: NonNullable<SurveyAnswer['effort']>, spec: ModelSpec): number {
   const { perUnit = 0, perAudioSecond = 0 } = spec.outputBytes ?? {};
-  const least = effort.units * spec.outputs.length * LEAST_OUTPUT_BYTES;
+  // One run over a dataset may write a single file for all its recordings.
+  const runs = spec.run.per === 'Dataset' ? 1 : effort.units;
+  const least = runs * spec.outputs.length * LEAST_OUTPUT_BYTES;
   return Math.max(least, effort.units * perUnit + effort.audioSeconds * perAudioSecond);
 }

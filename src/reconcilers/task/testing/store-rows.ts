@@ -14,6 +14,7 @@ const missing = answered({ verdict: 'RequirementsMissing', message: 'model x nee
 const effort = { units: 100, unitsRefused: 0, inputs: 100, inputBytes: 1e9, audioSeconds: 36_000 };
 const space = (freeBytes: number, totalBytes = 1e12) =>
   answered({ effort, space: { freeBytes, totalBytes } });
+const shared = { per: 'Dataset' as const, command: ['vad', '{inputDir}', '{outputDir}'] };
 const large = { ok: true, model: aModel({ outputBytes: { perUnit: 1e6, perAudioSecond: 1e6 } }) } as const;
 
 /** What the store agent's answers mean. */
@@ -122,6 +123,10 @@ export const storeRows: Rows = {
     does: [],
     phase: 'Pending',
     reason: 'InsufficientSpace',
+  },
+  'does not count a file that recordings share once for each': {
+    given: seen({ store: space(100_000), model: { ok: true, model: aModel({ run: shared }) } }),
+    does: ['claim and create'],
   },
   'starts when the file system does not tell its size': {
     given: seen({ store: space(0, 0) }),
