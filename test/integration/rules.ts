@@ -102,6 +102,11 @@ const terminal = (phase: string): RuleCase => ({
   },
 });
 
+const settledIn = (phase: string | undefined): readonly Change[] => [
+  ['status.phase', phase],
+  ['status.settled', true],
+];
+
 const command = (...argv: string[]): readonly Change[] => spec('run.command', argv);
 
 /** One entry or more per CEL rule; the test that uses them fails when a rule has none. */
@@ -178,6 +183,22 @@ export const RULE_CASES: readonly RuleCase[] = [
       'Running -> Failed': [['status.phase', 'Failed']],
     },
     refused: {},
+  },
+  {
+    rule: 'only a task in a terminal phase is settled',
+    kind: 'AnalysisTask',
+    via: 'status',
+    accepted: {
+      'Running, not settled': [['status.settled', false]],
+      ...Object.fromEntries(
+        TERMINAL.map((phase) => [`${phase}, settled in the same write`, settledIn(phase)]),
+      ),
+    },
+    refused: {
+      'Running, settled': settledIn('Running'),
+      'Pending, settled': settledIn('Pending'),
+      'settled without a phase': settledIn(undefined),
+    },
   },
   {
     rule: 'the attempt number never decreases',
