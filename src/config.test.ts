@@ -3,7 +3,8 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { ConfigError, configKeys, loadConfig } from './config.ts';
+import { configKeys, loadConfig } from './config.ts';
+import { ConfigError } from './settings.ts';
 
 function file(content: string): string {
   const path = join(mkdtempSync(join(tmpdir(), 'config-')), 'config.yaml');

@@ -1,12 +1,47 @@
-import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import { z } from 'zod';
 import { LONGEST_LEASE_MS } from './controller/leader.ts';
+import { loadSettings, type SettingKey, settingKeys } from './settings.ts';
 
 const seconds = (): z.ZodInt => z.int().min(1);
 
 /** Longer promises in a Lease are taken for garbage. */
 const LONGEST_LEASE_SECONDS = LONGEST_LEASE_MS / 1000;
+
+/** The lease that keeps two replicas of one process from working at once. */
+export const leaderElectionSettings = (leaseName: string) =>
+  z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('needed as soon as there are two replicas'),
+      namespace: z.string().optional().describe("namespace of the Lease; the pod's own by default"),
+      name: z.string().default(leaseName).describe('name of the Lease'),
+      leaseDurationSeconds: seconds()
+        .max(LONGEST_LEASE_SECONDS)
+        .default(15)
+        .describe('how long others wait before they take over'),
+      renewDeadlineSeconds: seconds()
+        .default(10)
+        .describe('how long the leader tries to renew before it gives up'),
+      retryPeriodSeconds: seconds()
+        .default(2)
+        .describe('pause between two renewals; a waiting replica asks twice as often'),
+    })
+    .superRefine((lease, context) => {
+      if (lease.leaseDurationSeconds <= lease.renewDeadlineSeconds) {
+        const message = `must be greater than renewDeadlineSeconds (${lease.renewDeadlineSeconds}), or two replicas could lead at once`;
+        context.addIssue({ code: 'custom', path: ['leaseDurationSeconds'], message });
+      }
+      if (lease.renewDeadlineSeconds <= lease.retryPeriodSeconds) {
+        const message = `must be greater than retryPeriodSeconds (${lease.retryPeriodSeconds}), or the lease is lost before it is renewed`;
+        context.addIssue({ code: 'custom', path: ['renewDeadlineSeconds'], message });
+      }
+    });
+
+export const logSettings = z
+  .strictObject({
+    level: z.enum(['error', 'warn', 'info', 'debug']).default('info').describe('least level that is logged'),
+    format: z.enum(['json', 'text']).optional().describe('json, unless the output is a terminal'),
+  })
+  .prefault({});
 
 /** Every key of the configuration file; docs, --help and the chart follow from it. */
 export const configSchema = z
@@ -63,23 +98,7 @@ export const configSchema = z
           ),
       })
       .prefault({}),
-    leaderElection: z
-      .strictObject({
-        enabled: z.boolean().default(true).describe('needed as soon as there are two replicas'),
-        namespace: z.string().optional().describe("namespace of the Lease; the pod's own by default"),
-        name: z.string().default('analysis-operator').describe('name of the Lease'),
-        leaseDurationSeconds: seconds()
-          .max(LONGEST_LEASE_SECONDS)
-          .default(15)
-          .describe('how long others wait before they take over'),
-        renewDeadlineSeconds: seconds()
-          .default(10)
-          .describe('how long the leader tries to renew before it gives up'),
-        retryPeriodSeconds: seconds()
-          .default(2)
-          .describe('pause between two renewals; a waiting replica asks twice as often'),
-      })
-      .prefault({}),
+    leaderElection: leaderElectionSettings('analysis-operator').prefault({}),
     progress: z
       .strictObject({
         enabled: z
@@ -144,15 +163,7 @@ export const configSchema = z
         host: z.string().default('0.0.0.0').describe('address of /livez, /readyz and /metrics'),
       })
       .prefault({}),
-    log: z
-      .strictObject({
-        level: z
-          .enum(['error', 'warn', 'info', 'debug'])
-          .default('info')
-          .describe('least level that is logged'),
-        format: z.enum(['json', 'text']).optional().describe('json, unless the output is a terminal'),
-      })
-      .prefault({}),
+    log: logSettings,
     priorityClasses: z
       .strictObject({
         Low: z
@@ -164,17 +175,9 @@ export const configSchema = z
       })
       .prefault({}),
   })
-  .superRefine(({ leaderElection: lease, storeAgent }, context) => {
+  .superRefine(({ storeAgent }, context) => {
     for (const [key, message] of storeAgentProblems(storeAgent))
       context.addIssue({ code: 'custom', path: ['storeAgent', key], message });
-    if (lease.leaseDurationSeconds <= lease.renewDeadlineSeconds) {
-      const message = `must be greater than renewDeadlineSeconds (${lease.renewDeadlineSeconds}), or two replicas could lead at once`;
-      context.addIssue({ code: 'custom', path: ['leaderElection', 'leaseDurationSeconds'], message });
-    }
-    if (lease.renewDeadlineSeconds <= lease.retryPeriodSeconds) {
-      const message = `must be greater than retryPeriodSeconds (${lease.retryPeriodSeconds}), or the lease is lost before it is renewed`;
-      context.addIssue({ code: 'custom', path: ['leaderElection', 'renewDeadlineSeconds'], message });
-    }
   });
 
 /** A URL without a secret is a slip. */
@@ -200,77 +203,12 @@ function storeAgentProblems({
 
 export type Config = z.output<typeof configSchema>;
 
-/** Everything that is wrong with the configuration, one problem per line. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-}
+export const configKeys = (): SettingKey[] => settingKeys(configSchema);
 
-/** One leaf of the configuration, for --help and for environment overrides. */
-export interface ConfigKey {
-  readonly path: readonly string[];
-  readonly env: string;
-  readonly schema: z.ZodType;
-}
-
-export function configKeys(): ConfigKey[] {
-  return leaves(configSchema, []);
-}
-
-function leaves(schema: z.ZodType, path: readonly string[]): ConfigKey[] {
-  const inner = schema instanceof z.ZodPrefault ? schema.def.innerType : schema;
-  if (inner instanceof z.ZodObject) {
-    return Object.entries<z.ZodType>(inner.shape).flatMap(([key, value]) => leaves(value, [...path, key]));
-  }
-  return [{ path, env: envName(path), schema }];
-}
-
-/** store.claimName -> ANALYSIS_STORE_CLAIM_NAME */
-function envName(path: readonly string[]): string {
-  const words = path.map((part) => part.replaceAll(/([a-z])([A-Z])/g, '$1_$2').toUpperCase());
-  return ['ANALYSIS', ...words].join('_');
-}
-
-/** Reads the file, lays the environment over it and checks the result. Throws ConfigError with all problems. */
+/** Reads the controller's configuration. Throws ConfigError with all problems. */
 export function loadConfig(
   file: string | undefined,
   env: Readonly<Record<string, string | undefined>>,
 ): Config {
-  const raw = file === undefined ? {} : readYaml(file);
-  for (const { path, env: name } of configKeys()) {
-    const value = env[name];
-    if (value !== undefined) setAt(raw, path, parse(value));
-  }
-  const result = configSchema.safeParse(raw);
-  if (result.success) return result.data;
-  const lines = result.error.issues.map((issue) => `  ${issue.path.join('.') || '(file)'}: ${issue.message}`);
-  throw new ConfigError(
-    `The configuration${file ? ` in ${file}` : ''} has ${lines.length} problem(s):\n${lines.join('\n')}`,
-  );
-}
-
-function readYaml(file: string): Record<string, unknown> {
-  try {
-    const content: unknown = parse(readFileSync(file, 'utf8')) ?? {};
-    if (isRecord(content)) return content;
-    throw new Error('it must be a mapping of keys to values');
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`Cannot read the configuration file ${file}: ${why}`, { cause: error });
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function setAt(target: Record<string, unknown>, [head, ...rest]: readonly string[], value: unknown): void {
-  if (head === undefined) return;
-  if (rest.length === 0) {
-    target[head] = value;
-    return;
-  }
-  const child = target[head];
-  const next = isRecord(child) ? child : {};
-  target[head] = next;
-  setAt(next, rest, value);
+  return loadSettings(configSchema, file, env);
 }

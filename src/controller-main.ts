@@ -3,15 +3,14 @@ import { hostname } from 'node:os';
 import { MODELS } from './api/resources.ts';
 import { type ModelEntry, parseModel } from './api/seen.ts';
 import type { Config } from './config.ts';
-import { resourceClient } from './controller/client.ts';
 import { startHealthServer } from './controller/health.ts';
 import { createInformer, type Informer, waitForSync } from './controller/informer.ts';
 import { type ClusterConnection, loadClusterConfig } from './controller/kube-config.ts';
-import { acquireLeadership, type Leadership, type Lease } from './controller/leader.ts';
+import type { Leadership } from './controller/leader.ts';
 import { createLog, type Log } from './controller/log.ts';
 import { createMetrics, type Metrics } from './controller/metrics.ts';
-import { LEASES } from './controller/resources.ts';
 import { createTransport, type Transport } from './controller/transport.ts';
+import { leadUntilStopped } from './leading.ts';
 import { createModelController } from './reconcilers/model/index.ts';
 import { createTaskController, type TaskController } from './reconcilers/task/index.ts';
 import { version } from './version.ts';
@@ -60,7 +59,12 @@ export async function runControllerProcess(given: ControllerArguments): Promise<
   try {
     await waitForSync(informers, given.signal);
     ready.synced = true;
-    return await leadUntilStopped(parts, given.signal);
+    const candidate = { ...parts, lease: given.config.leaderElection };
+    return await leadUntilStopped(
+      candidate,
+      (leadership, stop) => work(parts, leadership, stop),
+      given.signal,
+    );
   } catch (error) {
     if (given.signal.aborted) return 0; // stopped before it ever led
     throw error;
@@ -118,6 +122,10 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
   return { config, connection, transport, models, tasks, runModels, identity, log, metrics };
 }
 
+async function work({ tasks, runModels }: Parts, leadership: Leadership, stop: AbortSignal): Promise<void> {
+  await Promise.all([tasks.run(leadership, stop), runModels(leadership, stop)]);
+}
+
 function jobDefaults({ agent, imagePullPolicy, store, identity, priorityClasses }: Config) {
   return {
     agentImage: agent.image,
@@ -157,44 +165,4 @@ function serveHealth({ config, metrics, transport }: Parts, ready: { synced: boo
     livez: { contact },
     registry: metrics.registry,
   });
-}
-
-const ALONE: Leadership = {
-  lost: new AbortController().signal,
-  isFresh: () => true,
-  release: () => Promise.resolve(),
-};
-
-async function leadUntilStopped(parts: Parts, signal: AbortSignal): Promise<number> {
-  const leadership = parts.config.leaderElection.enabled ? await acquire(parts, signal) : ALONE;
-  const stop = AbortSignal.any([signal, leadership.lost]);
-  await Promise.all([parts.tasks.run(leadership, stop), parts.runModels(leadership, stop)]);
-  if (leadership.lost.aborted) {
-    parts.log.error('Leadership lost; exiting', { why: String(leadership.lost.reason) });
-    return 1;
-  }
-  await leadership.release();
-  parts.log.info('Stopped');
-  return 0;
-}
-
-function acquire(
-  { config, connection, transport, identity, log, metrics }: Parts,
-  signal: AbortSignal,
-): Promise<Leadership> {
-  const lease = config.leaderElection;
-  return acquireLeadership(
-    {
-      client: resourceClient<Lease>(transport, LEASES, { pool: 'lease' }),
-      namespace: lease.namespace ?? process.env['POD_NAMESPACE'] ?? connection.namespace,
-      name: lease.name,
-      identity,
-      leaseDurationMs: lease.leaseDurationSeconds * 1000,
-      renewDeadlineMs: lease.renewDeadlineSeconds * 1000,
-      retryPeriodMs: lease.retryPeriodSeconds * 1000,
-      log,
-      metrics,
-    },
-    signal,
-  );
 }

@@ -12,6 +12,7 @@ type Done = (code: number) => void;
 /** Loaded one at a time: every task starts three agents, and none of them needs the controller's libraries. */
 const COMMANDS: Readonly<Record<string, (done: Done) => Promise<Command>>> = {
   controller: async (done) => (await import('./cli/commands/controller.ts')).controllerCommand(done),
+  'elsi-sync': async (done) => (await import('./cli/commands/elsi-sync.ts')).elsiSyncCommand(done),
   agent: async (done) => (await import('./cli/commands/agent.ts')).agentCommand(done),
   verify: async (done) => (await import('./cli/commands/verify.ts')).verifyCommand(done),
 };

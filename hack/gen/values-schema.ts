@@ -25,7 +25,7 @@ const config = z.strictObject({
   namespaces,
   store: store.extend({ claimName: z.string().min(1).max(253).regex(SUBDOMAIN) }),
   agent: z.strictObject({ image: z.string().describe(agent.shape.image.description ?? '') }),
-  leaderElection: leaderElection.unwrap().extend({ namespace: orEmpty(LABEL), name: orEmpty(SUBDOMAIN) }),
+  leaderElection: leaderElection.unwrap().safeExtend({ namespace: orEmpty(LABEL), name: orEmpty(SUBDOMAIN) }),
   health: health.unwrap().extend({ port: z.int().min(1024).max(65535) }),
   priorityClasses: priorityClasses
     .unwrap()

@@ -11,6 +11,10 @@ export const LABEL = {
   taskUid: `${GROUP}/task-uid`,
   model: `${GROUP}/model`,
   kueueQueue: 'kueue.x-k8s.io/queue-name',
+  /** Where a task comes from, if not from a person. */
+  origin: `${GROUP}/origin`,
+  /** ELSI's uid of the task. */
+  elsiTask: `${GROUP}/elsi-task`,
 } as const;
 
 export const ANNOTATION = {
@@ -18,8 +22,20 @@ export const ANNOTATION = {
   /** The agent's instructions, one JSON document (request.ts). */
   request: `${GROUP}/request`,
   task: `${GROUP}/task`,
+  elsiDataset: `${GROUP}/elsi-dataset`,
+  elsiModel: `${GROUP}/elsi-model`,
+  elsiUser: `${GROUP}/elsi-user`,
   defaultContainer: 'kubectl.kubernetes.io/default-container',
   safeToEvict: 'cluster-autoscaler.kubernetes.io/safe-to-evict',
+} as const;
+
+/** Value of the label origin on tasks that elsi-sync made. */
+export const ORIGIN_ELSI = 'elsi';
+
+/** Each holds a task until somebody outside has learnt its end; whoever tells them removes it. */
+export const FINALIZER = {
+  elsi: `${GROUP}/elsi`,
+  callbacks: `${GROUP}/callbacks`,
 } as const;
 
 export const MANAGED_BY = 'analysis-operator';

@@ -106,3 +106,28 @@ describe('jobName()', () => {
     }
   });
 });
+
+describe('the identity under which a task publishes', () => {
+  const elsiTask = '4f5c1fa2-0d52-4d0b-8b0d-7a8f3f9f5f11';
+  const labels = { 'analysis.elsi.dev/origin': 'elsi', 'analysis.elsi.dev/elsi-task': elsiTask };
+  const rows: Readonly<
+    Record<string, readonly [name: string, labels: Record<string, string>, identity: string]>
+  > = {
+    'is the uid of the task': ['night-1', {}, 'task-uid'],
+    'is that of ELSI for a task of ELSI': [`elsi-${elsiTask}`, labels, `elsi:${elsiTask}`],
+    'is the same for a further run': [`elsi-${elsiTask}-r2`, labels, `elsi:${elsiTask}`],
+    'is its own for a task that only bears the labels': ['night-1', labels, 'task-uid'],
+  };
+  for (const [title, [name, given, identity]] of Object.entries(rows))
+    it(title, () => {
+      const task = aTask();
+      const job = desiredJob(
+        input({ task: { ...task, metadata: { ...task.metadata, name, labels: given } } }),
+        DEFAULTS,
+      );
+      const request: unknown = JSON.parse(
+        job.spec?.template.metadata?.annotations?.[ANNOTATION.request] ?? '',
+      );
+      assert.equal(agentRequest.parse(request).identity, identity);
+    });
+});

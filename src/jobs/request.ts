@@ -1,3 +1,4 @@
+import { LABEL, ORIGIN_ELSI } from '../api/keys.ts';
 import type { AnalysisModel, AnalysisTask } from '../api/objects.ts';
 import type { AgentRequest } from '../api/request.ts';
 
@@ -13,6 +14,15 @@ export function outputNameOf(task: AnalysisTask): string {
   return task.spec.outputName ?? task.metadata.name;
 }
 
+/**
+ * What may be published once. A task of ELSI keeps its identity when its AnalysisTask is deleted and made anew, so that
+ * nothing that was published runs again.
+ */
+function identityOf({ metadata: { uid, name, labels = {} } }: AnalysisTask): string {
+  const elsiTask = labels[LABEL.origin] === ORIGIN_ELSI ? labels[LABEL.elsiTask] : undefined;
+  return elsiTask && name.startsWith(`elsi-${elsiTask}`) ? `elsi:${elsiTask}` : uid;
+}
+
 /** Where the results of a task appear, relative to the root of the store. */
 export function resultPath(task: AnalysisTask): string {
   return `${task.spec.dataset.path}/outputs/${outputNameOf(task)}`;
@@ -24,7 +34,7 @@ export function requestOf(input: AttemptInput, operatorVersion: string): AgentRe
   const spec = model.spec;
   return {
     schema: 1,
-    identity: task.metadata.uid,
+    identity: identityOf(task),
     task: {
       uid: task.metadata.uid,
       name: task.metadata.name,

@@ -30,6 +30,9 @@ describe('planTask()', () => {
       if (row.phase) assert.equal(plan.status?.phase, row.phase);
       if (row.reason) assert.equal(plan.status?.reason, row.reason);
       if (row.message) assert.match(plan.status?.message ?? '', row.message);
+      if (row.settled !== undefined) assert.equal(plan.status?.settled, row.settled);
+      const succeeded = plan.status?.conditions?.find(({ type }) => type === 'Succeeded')?.status;
+      if (row.succeeded) assert.equal(succeeded, row.succeeded);
     });
 
     it(`${name}, writes what the API accepts`, () => {

@@ -6,6 +6,7 @@ import { begin } from './begin.ts';
 import { failed, succeeded } from './finish.ts';
 import { running, waiting } from './follow.ts';
 import { clockOf, failureRules, type Observed } from './observed.ts';
+import { isHeld, isReported } from './status.ts';
 import { continueStopping, givenUpInMs, halt, haltOf, removals, stop } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
@@ -27,12 +28,13 @@ export function planTask(seen: Observed): TaskPlan {
 
 function nextStep(seen: Observed): TaskPlan {
   const { metadata, status } = seen.task;
+  const isDeleted = metadata.deletionTimestamp !== undefined;
   // The owner reference takes Job and pods along, but not while somebody's finalizer holds the task, nor with --cascade=orphan.
-  if (metadata.deletionTimestamp) return { ...nothing(seen), ...removals(seen) };
+  if (isDeleted && !isHeld(metadata)) return { ...nothing(seen), ...removals(seen) };
   if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
   if (isTerminal(status?.phase)) return tidy(seen);
   if (status?.stopping) return continueStopping(seen, status.stopping);
-  const halted = haltOf(seen);
+  const halted = isDeleted ? 'Cancel' : haltOf(seen);
   if (halted) return halt(seen, halted);
   const attempt = status?.attempt;
   if (!attempt || status?.nextAttemptAt) return begin(seen);
@@ -62,7 +64,7 @@ function tidy(seen: Observed): TaskPlan {
   const stray = removals(seen);
   if (stray.removeJobs.length > 0 && !seen.live) return { ...nothing(seen), needs: 'live' };
   const status = seen.task.status;
-  const settles = status && !status.settled && (status.outbox ?? []).length === 0;
+  const settles = status && !status.settled && isReported(seen.task);
   return { status: settles ? { ...status, settled: true } : status, ...stray };
 }
 

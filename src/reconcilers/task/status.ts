@@ -1,9 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
+import { FINALIZER } from '../../api/keys.ts';
+import type { AnalysisTask } from '../../api/objects.ts';
 import type { Condition } from '../../api/schema.ts';
 import { isTerminal, type Phase, type TaskStatus } from '../../api/task.ts';
 import { withCondition } from '../../controller/conditions.ts';
 import { truncate } from '../../lib/truncate.ts';
-import type { Observed } from './observed.ts';
+import { failureRules, type Observed } from './observed.ts';
 
 export interface Report {
   readonly phase: Phase;
@@ -39,11 +41,23 @@ function withoutUndefined(change: Change): TaskStatus {
   return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
 }
 
+/** Whether nobody outside still has to learn the end: no event waits, and no finalizer of ours holds the task. */
+export function isReported({ metadata, status }: AnalysisTask): boolean {
+  return (status?.outbox ?? []).length === 0 && !isHeld(metadata);
+}
+
+const OURS: readonly string[] = Object.values(FINALIZER);
+
+/** Held for somebody outside: the object stays until its end was reported, even when it is deleted. */
+export function isHeld({ finalizers = [] }: Pick<AnalysisTask['metadata'], 'finalizers'>): boolean {
+  return finalizers.some((finalizer) => OURS.includes(finalizer));
+}
+
 /** With nothing to report outside, the terminal write is also the last one. */
 function ending(seen: Observed): Change {
   return {
     finishedAt: seen.task.status?.finishedAt ?? seen.now.toISOString(),
-    settled: (seen.task.status?.outbox ?? []).length === 0,
+    settled: isReported(seen.task),
     stopping: undefined,
     nextAttemptAt: undefined,
   };
@@ -75,14 +89,16 @@ function conditionRows(seen: Observed, { phase, reason }: Report): Row[] {
   return [
     accepted(seen, reason) ? ['Accepted', 'True', 'Accepted'] : ['Accepted', 'False', reason],
     started ? ['Started', 'True', 'ModelStarted'] : ['Started', 'False', 'NotStarted'],
-    ['Succeeded', verdict(phase), reason],
+    ['Succeeded', verdict(seen, phase), reason],
     finished ? ['Finished', 'True', phase] : ['Finished', 'False', 'Unfinished'],
     reason === 'Suspended' ? ['Suspended', 'True', 'Suspended'] : ['Suspended', 'False', 'NotSuspended'],
   ];
 }
 
-function verdict(phase: Phase): Condition['status'] {
-  if (phase === 'Succeeded' || phase === 'PartiallySucceeded') return 'True';
+/** A partial result counts as the catalogue says; whoever reads the condition need not know the model. */
+function verdict(seen: Observed, phase: Phase): Condition['status'] {
+  const isEnough = phase === 'PartiallySucceeded' && failureRules(seen)?.onPartial !== 'Fail';
+  if (phase === 'Succeeded' || isEnough) return 'True';
   return isTerminal(phase) ? 'False' : 'Unknown';
 }
 

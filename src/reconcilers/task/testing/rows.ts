@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { FINALIZER } from '../../../api/keys.ts';
+import type { AnalysisTask } from '../../../api/objects.ts';
 import type { Phase, TaskStatus } from '../../../api/task.ts';
 import type { TaskSpecInput } from '../../../api/task.ts';
 import { aJob, aTask, claimed, NOW, reporting } from '../../../jobs/testing/fixtures.ts';
@@ -12,12 +14,24 @@ export interface Row {
   readonly phase?: Phase;
   readonly reason?: string;
   readonly message?: RegExp;
+  readonly settled?: boolean;
+  /** Status of the condition Succeeded. */
+  readonly succeeded?: 'True' | 'False' | 'Unknown';
 }
 
 export type Rows = Readonly<Record<string, Row>>;
 
 export const running = claimed({ phase: 'Running', reason: 'Running', startedAt: '2026-03-01T11:59:30Z' });
 export const withStatus = (status: TaskStatus, spec: Partial<TaskSpecInput> = {}) => aTask(spec, status);
+/** A task that somebody outside waits for. */
+export const held = (task: AnalysisTask, deletionTimestamp?: string): AnalysisTask => ({
+  ...task,
+  metadata: {
+    ...task.metadata,
+    finalizers: [FINALIZER.elsi],
+    ...(deletionTimestamp ? { deletionTimestamp } : {}),
+  },
+});
 export const agoTask = (seconds: number, spec = {}) => {
   const task = aTask(spec);
   const creationTimestamp = new Date(NOW.getTime() - seconds * 1000).toISOString();

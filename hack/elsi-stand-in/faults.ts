@@ -1,0 +1,103 @@
+import type { ServerResponse } from 'node:http';
+import { z } from 'zod';
+
+/** Which requests of the contract a fault is for. */
+const OPERATIONS = ['login', 'list', 'get', 'put'] as const;
+export type Operation = (typeof OPERATIONS)[number];
+
+/**
+ * What goes wrong.
+ * - status: an error answer, as JSON or as the page of a web server
+ * - page: 200 with a page in it, as a proxy answers
+ * - hang: no answer; half: an answer that breaks off in the middle
+ * - reset: the connection breaks before anything was done, or after it was done
+ * - delay: late, but right
+ * - items: the list is another one (raw values, also nonsense); many: so many copies of a task
+ * - bytes: the list is an array that never ends, up to so many bytes
+ * - token: the answer of a login with another lifetime
+ */
+export const fault = z.strictObject({
+  on: z.enum(OPERATIONS),
+  uid: z.string().optional().describe('only requests for this task'),
+  times: z.int().min(1).default(1),
+  do: z.discriminatedUnion('kind', [
+    z.strictObject({
+      kind: z.literal('status'),
+      status: z.int(),
+      page: z.boolean().default(false),
+      retryAfter: z.int().optional(),
+    }),
+    z.strictObject({ kind: z.literal('page') }),
+    z.strictObject({ kind: z.literal('hang') }),
+    z.strictObject({ kind: z.literal('half') }),
+    z.strictObject({ kind: z.literal('reset'), after: z.boolean().default(false) }),
+    z.strictObject({ kind: z.literal('delay'), ms: z.int().min(0) }),
+    z.strictObject({ kind: z.literal('items'), items: z.array(z.unknown()) }),
+    z.strictObject({ kind: z.literal('many'), count: z.int().min(1) }),
+    z.strictObject({ kind: z.literal('bytes'), bytes: z.int().min(1) }),
+    z.strictObject({ kind: z.literal('token'), expiresIn: z.unknown() }),
+  ]),
+});
+export type FaultInput = z.input<typeof fault>;
+export type Fault = z.output<typeof fault>;
+
+/** Faults in force, each used up after its times. */
+export class FaultBook {
+  #faults: { readonly fault: Fault; left: number }[] = [];
+
+  add(input: FaultInput): void {
+    const parsed = fault.parse(input);
+    this.#faults.push({ fault: parsed, left: parsed.times });
+  }
+
+  clear(): void {
+    this.#faults = [];
+  }
+
+  take(operation: Operation, uid: string | undefined): Fault['do'] | undefined {
+    const entry = this.#faults.find(
+      ({ fault: { on, uid: only }, left }) =>
+        left > 0 && on === operation && (only === undefined || only === uid),
+    );
+    if (entry) entry.left -= 1;
+    return entry?.fault.do;
+  }
+}
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+/** The page of a web server: what a client that expects JSON must survive. */
+export function sendPage(
+  response: ServerResponse,
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(status, { 'content-type': 'text/html; charset=utf-8', ...headers });
+  response.end(`<!doctype html>\n<title>${status}</title>\n<h1>${status}</h1>\n`);
+}
+
+/** An array that goes on until `bytes` were sent or the client has had enough. */
+export function sendEndless(response: ServerResponse, item: unknown, bytes: number): void {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  const chunk = `${Array.from({ length: 500 }, () => JSON.stringify(item)).join(',')},`;
+  let sent = 1;
+  response.write('[');
+  const more = (): void => {
+    while (sent < bytes && !response.destroyed) {
+      sent += chunk.length;
+      if (!response.write(chunk)) {
+        response.once('drain', more);
+        return;
+      }
+    }
+    if (!response.destroyed) response.end(`${JSON.stringify(item)}]`);
+  };
+  more();
+}

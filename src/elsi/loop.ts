@@ -1,0 +1,45 @@
+import { type Clock, delay } from '../controller/clock.ts';
+import type { Log } from '../controller/log.ts';
+import { backoffMs } from '../lib/backoff.ts';
+import { ElsiError } from './errors.ts';
+import type { SyncMetrics } from './metrics.ts';
+
+export interface LoopDeps {
+  readonly round: (signal: AbortSignal) => Promise<void>;
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly metrics: SyncMetrics;
+  readonly log: Log;
+  /** Called after each round, good or bad: the loop is alive. */
+  readonly onRound: () => void;
+}
+
+/** Longest pause while ELSI does not answer. */
+const LONGEST_PAUSE_MS = 300_000;
+
+/** One round after the other until the signal aborts; never two at once, and no failure ends it. */
+export async function runLoop(deps: LoopDeps, signal: AbortSignal): Promise<void> {
+  for (let failures = 0; !signal.aborted; ) {
+    const error = await deps.round(signal).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    deps.onRound();
+    if (signal.aborted) return;
+    if (error !== undefined) {
+      deps.metrics.polled('error');
+      deps.log.warn('Cannot synchronise with ELSI, trying again', { error, failures });
+    }
+    failures = error === undefined ? 0 : failures + 1;
+    await delay(deps.clock, pauseMs(deps, failures, error), signal).catch(() => undefined);
+  }
+}
+
+/** The interval with a tenth of jitter; after failures longer and longer, and never sooner than ELSI asked for. */
+function pauseMs({ intervalMs, random }: LoopDeps, failures: number, error: unknown): number {
+  if (failures === 0) return intervalMs * (0.9 + 0.2 * random());
+  const longest = Math.max(LONGEST_PAUSE_MS, intervalMs);
+  const wait = backoffMs(failures - 1, { baseMs: intervalMs, maxMs: longest, jitter: 0.5 }, random);
+  return Math.max(wait, error instanceof ElsiError ? (error.retryAfterMs ?? 0) : 0);
+}
