@@ -64,23 +64,31 @@ export class FaultBook {
   }
 }
 
-export function sendJson(response: ServerResponse, status: number, body: unknown): void {
-  const text = JSON.stringify(body);
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
-  });
-  response.end(text);
+/** An answer before it is sent. A `page` is what a web server says: what a client that expects JSON must survive. */
+export interface Reply {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly page?: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The page of a web server: what a client that expects JSON must survive. */
-export function sendPage(
+export const page = (status: number, headers: Reply['headers'] = {}): Reply => ({
+  status,
+  page: true,
+  headers,
+});
+export const json = (status: number, body: unknown): Reply => ({ status, body });
+
+export function send(
   response: ServerResponse,
-  status: number,
-  headers: Readonly<Record<string, string>> = {},
+  { status, body, page: isPage = false, headers = {} }: Reply,
 ): void {
-  response.writeHead(status, { 'content-type': 'text/html; charset=utf-8', ...headers });
-  response.end(`<!doctype html>\n<title>${status}</title>\n<h1>${status}</h1>\n`);
+  const text = isPage
+    ? `<!doctype html>\n<title>${status}</title>\n<h1>${status}</h1>\n`
+    : JSON.stringify(body);
+  const type = isPage ? 'text/html; charset=utf-8' : 'application/json';
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text), ...headers });
+  response.end(text);
 }
 
 /** An array that goes on until `bytes` were sent or the client has had enough. */

@@ -3,13 +3,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import {
+  fault,
   type Fault,
   FaultBook,
   type FaultInput,
+  json,
   type Operation,
+  page,
+  type Reply,
+  send,
   sendEndless,
-  sendJson,
-  sendPage,
 } from './faults.ts';
 import { type AuditEntry, Store, type StoredTask } from './store.ts';
 
@@ -84,7 +87,7 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     add: (task) => store.add(task),
     set: (uid, change) => store.set(uid, change),
     remove: (uid) => store.remove(uid),
-    inject: (fault) => faults.add(fault),
+    inject: (input) => faults.add(input),
     calm: () => faults.clear(),
     expireTokens: () => tokens.clear(),
     async close() {
@@ -106,17 +109,15 @@ const TASK_PATH = /^\/api\/analytics\/services\/tasks(?:\/(?<uid>[^/?]+))?\/?$/;
 
 async function serve(state: State, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { pathname } = new URL(request.url ?? '/', 'http://stand-in');
-  const body = await bodyOf(request);
-  if (pathname.startsWith('/stand-in/'))
-    return control({ state, request, response, body, uid: undefined }, pathname);
-  const groups = TASK_PATH.exec(pathname)?.groups;
-  const operation = operationOf(request.method ?? 'GET', pathname, groups?.['uid']);
-  if (!operation) return sendPage(response, 404);
-  const call: Call = { state, request, response, body, uid: groups?.['uid'] };
+  const uid = TASK_PATH.exec(pathname)?.groups?.['uid'];
+  const call: Call = { state, request, response, body: await bodyOf(request), uid };
+  if (pathname.startsWith('/stand-in/')) return send(response, control(call, pathname));
+  const operation = operationOf(request.method ?? 'GET', pathname, uid);
+  if (!operation) return send(response, page(404));
   state.requests[operation]++;
-  const fault = state.faults.take(operation, call.uid);
-  if (fault) await goWrong(call, operation, fault);
-  else answer(call, operation);
+  const wrong = state.faults.take(operation, uid);
+  if (wrong) await goWrong(call, operation, wrong);
+  else send(response, perform(call, operation));
 }
 
 function operationOf(method: string, path: string, uid: string | undefined): Operation | undefined {
@@ -135,17 +136,10 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
-async function goWrong(call: Call, operation: Operation, fault: Fault['do']): Promise<void> {
+/** Faults of the connection here, faults of the answer in `wrongAnswer`. */
+async function goWrong(call: Call, operation: Operation, wrong: Fault['do']): Promise<void> {
   const { response, state } = call;
-  switch (fault.kind) {
-    case 'status': {
-      const headers = fault.retryAfter === undefined ? {} : { 'retry-after': String(fault.retryAfter) };
-      if (fault.page) return sendPage(response, fault.status, headers);
-      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-      return sendJson(response, fault.status, { message: 'injected' });
-    }
-    case 'page':
-      return sendPage(response, 200);
+  switch (wrong.kind) {
     case 'hang':
       return;
     case 'half':
@@ -155,32 +149,39 @@ async function goWrong(call: Call, operation: Operation, fault: Fault['do']): Pr
       response.destroy();
       return;
     case 'reset':
-      if (fault.after) answer({ ...call, response: nowhere(response) }, operation);
+      if (wrong.after) perform(call, operation);
       response.destroy();
       return;
     case 'delay':
-      await pause(fault.ms);
-      return answer(call, operation);
-    case 'items':
-      return sendJson(response, 200, fault.items);
-    case 'many':
-      return sendJson(response, 200, copies(state.store, fault.count));
+      await pause(wrong.ms);
+      return send(response, perform(call, operation));
     case 'bytes':
-      return sendEndless(response, [...state.store.tasks.values()][0] ?? {}, fault.bytes);
-    case 'token':
-      return sendJson(response, 200, { ...grant(state), expires_in: fault.expiresIn });
+      return sendEndless(response, [...state.store.tasks.values()][0] ?? {}, wrong.bytes);
+    default:
+      return send(response, wrongAnswer(state, wrong));
   }
 }
 
-/** Takes an answer that nobody gets. */
-function nowhere(response: ServerResponse): ServerResponse {
-  const sink = Object.create(response) as ServerResponse;
-  sink.writeHead = () => sink;
-  sink.end = () => sink;
-  return sink;
+type WrongAnswer = Extract<Fault['do'], { kind: 'status' | 'page' | 'items' | 'many' | 'token' }>;
+
+function wrongAnswer(state: State, wrong: WrongAnswer): Reply {
+  switch (wrong.kind) {
+    case 'status': {
+      const headers = wrong.retryAfter === undefined ? {} : { 'retry-after': String(wrong.retryAfter) };
+      return { status: wrong.status, page: wrong.page, body: { message: 'injected' }, headers };
+    }
+    case 'page':
+      return page(200);
+    case 'items':
+      return json(200, wrong.items);
+    case 'many':
+      return json(200, copies(state.store, wrong.count));
+    case 'token':
+      return json(200, { ...grant(state), expires_in: wrong.expiresIn });
+  }
 }
 
-/** Finished tasks of the past, as a laboratory has collected them, behind those of now. */
+/** Finished tasks of the past, as a laboratory has collected them, before those of now. */
 function copies(store: Store, count: number): unknown[] {
   const now = [...store.tasks.values()];
   const past = Array.from({ length: count }, (_, index) => ({
@@ -191,26 +192,25 @@ function copies(store: Store, count: number): unknown[] {
   return [...past, ...now];
 }
 
-function answer(call: Call, operation: Operation): void {
-  const { state, response, uid } = call;
+/** Carries a request out and says what the answer is. */
+function perform(call: Call, operation: Operation): Reply {
+  const { state, uid } = call;
   if (operation === 'login') return login(call);
-  if (!isAuthorized(call)) return sendPage(response, 401, { 'www-authenticate': 'Bearer' });
-  if (operation === 'list') return sendJson(response, 200, [...state.store.tasks.values()]);
+  if (!isAuthorized(call)) return page(401, { 'www-authenticate': 'Bearer' });
+  if (operation === 'list') return json(200, [...state.store.tasks.values()]);
   const task = state.store.tasks.get((uid ?? '').toLowerCase());
-  if (!task) return sendJson(response, 404, { message: 'Task not found' });
-  return operation === 'get' ? sendJson(response, 200, task) : put(call, task);
+  if (!task) return json(404, { message: 'Task not found' });
+  return operation === 'get' ? json(200, task) : put(call, task);
 }
 
 const credentials = z.object({ client_id: z.string(), client_secret: z.string() });
 
-function login({ state, request, response, body }: Call): void {
-  if (!(request.headers['content-type'] ?? '').includes('application/json')) return sendPage(response, 415);
-  const { data } = credentials.safeParse(json(body));
-  const isRight =
-    data?.client_id === state.options.clientId && data.client_secret === state.options.clientSecret;
-  return isRight
-    ? sendJson(response, 200, grant(state))
-    : sendJson(response, 401, { message: 'Invalid credentials' });
+function login({ state, request, body }: Call): Reply {
+  if (!isJson(request)) return page(415);
+  const { data } = credentials.safeParse(parsed(body));
+  const { clientId, clientSecret } = state.options;
+  const isRight = data?.client_id === clientId && data.client_secret === clientSecret;
+  return isRight ? json(200, grant(state)) : json(401, { message: 'Invalid credentials' });
 }
 
 function grant({ tokens, options }: State): { access_token: string; expires_in: number; token_type: string } {
@@ -227,20 +227,23 @@ function isAuthorized({ state, request }: Call): boolean {
 
 const change = z.looseObject({ status: z.unknown(), estimated_duration: z.unknown() }).partial();
 
-function put({ state, request, response, body }: Call, task: StoredTask): void {
-  if (!(request.headers['content-type'] ?? '').includes('application/json')) return sendPage(response, 415);
-  const { data } = change.safeParse(json(body));
-  if (!data || Object.keys(data).length === 0) return sendJson(response, 400, { message: 'No data' });
-  if (data.status !== undefined && typeof data.status !== 'string') return sendPage(response, 500);
-  const duration = typeof data.estimated_duration === 'number' ? data.estimated_duration : undefined;
+function put({ state, request, body }: Call, task: StoredTask): Reply {
+  if (!isJson(request)) return page(415);
+  const { data } = change.safeParse(parsed(body));
+  if (!data || Object.keys(data).length === 0) return json(400, { message: 'No data' });
+  const { status, estimated_duration: duration } = data;
+  if (status !== undefined && typeof status !== 'string') return page(500);
   const changed = state.store.change(task, {
-    ...(data.status === undefined ? {} : { status: data.status }),
-    ...(duration === undefined ? {} : { duration }),
+    ...(status === undefined ? {} : { status }),
+    ...(typeof duration === 'number' ? { duration } : {}),
   });
-  return sendJson(response, 200, changed);
+  return json(200, changed);
 }
 
-function json(text: string): unknown {
+const isJson = ({ headers }: IncomingMessage): boolean =>
+  (headers['content-type'] ?? '').includes('application/json');
+
+function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -256,23 +259,25 @@ const newTask = z.looseObject({
 const edit = z.looseObject({ task_uid: z.string() });
 
 /** The controls for a person or a demo: not part of the contract. */
-function control({ state, request, response, body }: Call, path: string): void {
+function control({ state, request, body }: Call, path: string): Reply {
   const { store, faults, tokens } = state;
-  const what = `${request.method} ${path.slice('/stand-in/'.length)}`;
+  const controls: Readonly<Record<string, () => unknown>> = {
+    'GET audit': () => store.audit,
+    'GET tasks': () => [...store.tasks.values()],
+    'POST tasks': () => store.add(newTask.parse(parsed(body))),
+    'PATCH tasks': () => {
+      const { task_uid: uid, ...rest } = edit.parse(parsed(body));
+      return store.set(uid, rest);
+    },
+    'POST faults': () => faults.add(fault.parse(parsed(body))),
+    'DELETE faults': () => faults.clear(),
+    'DELETE tokens': () => tokens.clear(),
+  };
+  const what = controls[`${request.method} ${path.slice('/stand-in/'.length)}`];
+  if (!what) return page(404);
   try {
-    if (what === 'GET audit') return sendJson(response, 200, store.audit);
-    if (what === 'GET tasks') return sendJson(response, 200, [...store.tasks.values()]);
-    if (what === 'POST tasks') return sendJson(response, 201, store.add(newTask.parse(json(body))));
-    if (what === 'PATCH tasks') {
-      const { task_uid: uid, ...rest } = edit.parse(json(body));
-      return sendJson(response, 200, store.set(uid, rest));
-    }
-    if (what === 'POST faults') faults.add(json(body) as FaultInput);
-    else if (what === 'DELETE faults') faults.clear();
-    else if (what === 'DELETE tokens') tokens.clear();
-    else return sendPage(response, 404);
-    return sendJson(response, 200, { ok: true });
+    return json(200, what() ?? { ok: true });
   } catch (error) {
-    return sendJson(response, 400, { message: error instanceof Error ? error.message : String(error) });
+    return json(400, { message: error instanceof Error ? error.message : String(error) });
   }
 }

@@ -7,6 +7,7 @@ import { beginRows } from './testing/begin-rows.ts';
 import { endRows } from './testing/end-rows.ts';
 import { followRows } from './testing/follow-rows.ts';
 import { nodeLostRows } from './testing/node-lost-rows.ts';
+import { reportRows } from './testing/report-rows.ts';
 import { after } from './testing/seen.ts';
 import { storeRows } from './testing/store-rows.ts';
 
@@ -20,7 +21,14 @@ function deeds(plan: TaskPlan): string[] {
   ];
 }
 
-const table = { ...beginRows, ...followRows, ...nodeLostRows, ...endRows, ...storeRows };
+const table = {
+  ...beginRows,
+  ...followRows,
+  ...nodeLostRows,
+  ...endRows,
+  ...storeRows,
+  ...reportRows,
+};
 
 describe('planTask()', () => {
   for (const [name, row] of Object.entries(table)) {

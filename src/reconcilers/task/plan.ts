@@ -28,17 +28,14 @@ export function planTask(seen: Observed): TaskPlan {
 
 function nextStep(seen: Observed): TaskPlan {
   const { metadata, status } = seen.task;
-  const isDeleted = metadata.deletionTimestamp !== undefined;
   // The owner reference takes Job and pods along, but not while somebody's finalizer holds the task, nor with --cascade=orphan.
-  if (isDeleted && !isHeld(metadata)) return { ...nothing(seen), ...removals(seen) };
+  if (metadata.deletionTimestamp && !isHeld(metadata)) return { ...nothing(seen), ...removals(seen) };
   if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
   if (isTerminal(status?.phase)) return tidy(seen);
+  const halted = haltOf(seen);
   if (status?.stopping) return continueStopping(seen, status.stopping);
-  const halted = isDeleted ? 'Cancel' : haltOf(seen);
   if (halted) return halt(seen, halted);
-  const attempt = status?.attempt;
-  if (!attempt || status?.nextAttemptAt) return begin(seen);
-  return follow(seen, attempt);
+  return status?.attempt && !status.nextAttemptAt ? follow(seen, status.attempt) : begin(seen);
 }
 
 /** The watch brings the newer copy, and the key with it. */

@@ -100,10 +100,11 @@ export function continueStopping(seen: Observed, stopping: NonNullable<TaskStatu
 }
 
 /**
- * What the task is to be halted for, if anything. A suspension that was taken back before its pod had stopped is carried
- * through all the same, so that the attempt it ended does not count.
+ * What the task is to be halted for, if anything; to delete it is to cancel it. A suspension that was taken back before
+ * its pod had stopped is carried through all the same, so that the attempt it ended does not count.
  */
-export function haltOf({ task: { spec, status } }: Observed): 'Cancel' | 'Suspend' | undefined {
+export function haltOf({ task: { metadata, spec, status } }: Observed): 'Cancel' | 'Suspend' | undefined {
+  if (metadata.deletionTimestamp) return 'Cancel';
   if (spec.desired !== 'Run') return spec.desired;
   return status?.reason === SUSPENDING ? 'Suspend' : undefined;
 }
