@@ -74,7 +74,7 @@ async function outcomeOf(mutant: Mutant): Promise<string | undefined> {
     if (!row) return `row ${mutant.row} did not run`;
     if (row.ok) return `alive: row ${mutant.row} passes with it`;
     // A mutant that cannot even start is caught by anything: it proves nothing.
-    return row.error?.includes('the operator did not start') ? `broken: ${row.error}` : undefined;
+    return row.error?.includes('controller did not start') ? `broken: ${row.error}` : undefined;
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

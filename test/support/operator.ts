@@ -49,20 +49,36 @@ export async function startOperator({
   env = {},
   preload,
 }: OperatorOptions): Promise<Operator> {
-  const port = ports++;
-  const file = join(await mkdtemp(join(tmpdir(), 'operator-')), 'config.yaml');
   const base = {
     store: { claimName: 'datasets' },
     agent: { image: 'example.org/agent:test' },
     namespaces: [namespace],
     leaderElection: { namespace, leaseDurationSeconds: 3, renewDeadlineSeconds: 2, retryPeriodSeconds: 1 },
-    health: { port, host: '127.0.0.1' },
     progress: { enabled: false },
   };
   const leaderElection = { ...base.leaderElection, ...config.leaderElection };
-  await writeFile(file, stringify({ ...base, ...config, leaderElection }));
+  return startProgram('controller', {
+    kubeconfig,
+    config: { ...base, ...config, leaderElection },
+    env,
+    ...(preload === undefined ? {} : { preload }),
+  });
+}
+
+export type ProgramOptions = Pick<OperatorOptions, 'kubeconfig' | 'env' | 'preload'> & {
+  readonly config: object;
+};
+
+/** Starts a command of the program that serves health checks, and waits until it is ready. */
+export async function startProgram(
+  command: string,
+  { kubeconfig, config, env = {}, preload }: ProgramOptions,
+): Promise<Operator> {
+  const port = ports++;
+  const file = join(await mkdtemp(join(tmpdir(), `${command}-`)), 'config.yaml');
+  await writeFile(file, stringify({ health: { port, host: '127.0.0.1' }, ...config }));
   const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
-  const args = [join(source, 'src/main.ts'), 'controller', '--config', file, '--kubeconfig', kubeconfig];
+  const args = [join(source, 'src/main.ts'), command, '--config', file, '--kubeconfig', kubeconfig];
   const before = preload === undefined ? [] : ['--import', preload];
   const child = spawn(process.execPath, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -83,14 +99,13 @@ export async function startOperator({
     exited: () => exitOf(child),
   };
   try {
-    await eventually('the operator is ready', () => isReady(child, operator), START_MS);
+    await eventually('it is ready', () => isReady(child, operator), START_MS);
   } catch (error) {
     // Left alone it would keep the test process alive for ever.
     await stop(child, 'SIGKILL');
-    throw new Error(
-      `the operator did not start; its log ends with\n${operator.log().slice(-10).join('\n')}`,
-      { cause: error },
-    );
+    throw new Error(`${command} did not start; its log ends with\n${operator.log().slice(-10).join('\n')}`, {
+      cause: error,
+    });
   }
   return operator;
 }

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type StandIn, type StandInOptions, startStandIn } from '../../../hack/elsi-stand-in/server.ts';
+import type { Phase } from '../../../src/api/task.ts';
+import { messageOf } from '../../../src/controller/settle.ts';
+import { runName } from '../../../src/elsi/run.ts';
+import { type ElsiStatus, rankOf } from '../../../src/elsi/wire.ts';
+import { controlPlane } from '../../support/control-plane.ts';
+import { eventually } from '../../support/eventually.ts';
+import { type Operator, startProgram } from '../../support/operator.ts';
+import { DATASET } from './volume.ts';
+import { inWorld, RECOVERY_MS, type World } from './world.ts';
+
+/** A secret that must never be seen anywhere but in its file and on the wire. */
+export const SECRET = 'canary-5c1e-never-to-be-seen';
+
+/** A world with an ELSI: a stand-in, the operator, and as many processes of elsi-sync as a row wants. */
+export interface ElsiWorld {
+  readonly world: World;
+  readonly standIn: StandIn;
+  /** Starts an elsi-sync; `forced` leads without asking the lease. */
+  sync(options?: SyncChoice): Promise<Operator>;
+  /** A new task of ELSI over the dataset of the world; returns its uid. */
+  submit(change?: Partial<Parameters<StandIn['add']>[0]>): string;
+  /** Waits until ELSI shows this status. */
+  shows(uid: string, status: ElsiStatus): Promise<void>;
+  /** Waits until the first run of a task has this phase. */
+  reaches(uid: string, phase: Phase): Promise<void>;
+  /** Fails unless the PUTs of a task never went back and told exactly this end, if any. */
+  told(uid: string, end: ElsiStatus | 'nothing'): void;
+  /** Stops the stand-in and starts it again on the same port, with what it remembers. */
+  outage(whileDown: () => Promise<void>): Promise<void>;
+}
+
+export interface SyncChoice {
+  readonly forced?: boolean;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+const CREDENTIALS = { clientId: 'lab', clientSecret: SECRET };
+
+export async function inElsiWorld(
+  run: (elsi: ElsiWorld) => Promise<void>,
+  options: Partial<StandInOptions> = {},
+): Promise<void> {
+  await inWorld('elsi', async (world) => {
+    const directory = await mkdtemp(join(tmpdir(), 'elsi-'));
+    await writeFile(join(directory, 'client_id'), CREDENTIALS.clientId);
+    await writeFile(join(directory, 'client_secret'), `${SECRET}\n`);
+    const file = join(directory, 'stand-in.json');
+    const state = { standIn: await startStandIn({ ...CREDENTIALS, file, ...options }) };
+    const syncs: Operator[] = [];
+    await world.operator();
+    try {
+      await run(elsiWorld(world, { state, syncs, directory, options: { ...CREDENTIALS, file, ...options } }));
+      secretive(syncs);
+    } catch (error) {
+      const log = syncs.flatMap((sync) => sync.log()).slice(-20);
+      throw new Error(`${messageOf(error)}\nthe logs of elsi-sync end with\n${log.join('\n')}`, {
+        cause: error,
+      });
+    } finally {
+      await Promise.all(syncs.map((sync) => sync.stop('SIGKILL')));
+      await state.standIn.close();
+    }
+  });
+}
+
+interface Parts {
+  readonly state: { standIn: StandIn };
+  readonly syncs: Operator[];
+  readonly directory: string;
+  readonly options: StandInOptions;
+}
+
+function elsiWorld(world: World, { state, syncs, directory, options }: Parts): ElsiWorld {
+  return {
+    world,
+    get standIn() {
+      return state.standIn;
+    },
+    async sync({ forced = false, config = {} } = {}) {
+      const base = {
+        elsi: {
+          baseUrl: `${state.standIn.url}/api`,
+          credentialsDirectory: directory,
+          timeoutSeconds: 2,
+          listTimeoutSeconds: 60,
+        },
+        namespace: world.lab.namespace,
+        models: { vtc: world.model },
+        intervalSeconds: 1,
+        leaderElection: forced
+          ? { enabled: false }
+          : {
+              namespace: world.lab.namespace,
+              leaseDurationSeconds: 3,
+              renewDeadlineSeconds: 2,
+              retryPeriodSeconds: 1,
+            },
+      };
+      const sync = await startProgram('elsi-sync', {
+        kubeconfig: controlPlane().kubeconfig,
+        config: { ...base, ...config },
+      });
+      syncs.push(sync);
+      return sync;
+    },
+    submit: (change = {}) =>
+      state.standIn.add({ task_uid: randomUUID(), model_name: 'vtc', dataset_uid_label: DATASET, ...change })
+        .task_uid,
+    shows: async (uid, status) => {
+      await eventually(
+        `ELSI shows ${status}`,
+        () => (state.standIn.tasks.get(uid)?.status_label.toUpperCase() === status ? true : undefined),
+        RECOVERY_MS,
+      );
+    },
+    reaches: async (uid, phase) => {
+      const there = async () =>
+        (await world.lab.get(runName(uid, 1)).catch(() => undefined))?.status?.phase === phase
+          ? true
+          : undefined;
+      await eventually(`run 1 is ${phase}`, there, RECOVERY_MS);
+    },
+    told: (uid, end) => assertTold(state.standIn, uid, end),
+    async outage(whileDown) {
+      const port = Number(new URL(state.standIn.url).port);
+      await state.standIn.close();
+      await whileDown();
+      state.standIn = await startStandIn({ ...options, port });
+    },
+  };
+}
+
+/** J: per run exactly one end, order PENDING < RUNNING < end, never back. */
+function assertTold(standIn: StandIn, uid: string, end: ElsiStatus | 'nothing'): void {
+  const words = standIn.audit.flatMap((entry) =>
+    entry.uid === uid && entry.status ? [entry.status as ElsiStatus] : [],
+  );
+  const ranks = words.map(rankOf);
+  assert.deepEqual(
+    ranks,
+    ranks.toSorted((a, b) => a - b),
+    `the PUTs of ${uid} went back: ${words.join(', ')}`,
+  );
+  const ends = new Set(words.filter((word) => rankOf(word) === 2));
+  assert.deepEqual([...ends], end === 'nothing' ? [] : [end]);
+}
+
+function secretive(syncs: readonly Operator[]): void {
+  const leaks = syncs.flatMap((sync) => sync.log()).filter((line) => line.includes(SECRET));
+  assert.deepEqual(leaks, []);
+}
