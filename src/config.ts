@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { callbackSettings } from './callbacks/config.ts';
 import { LONGEST_LEASE_MS } from './controller/leader.ts';
 import { loadSettings, type SettingKey, settingKeys } from './settings.ts';
 
@@ -142,6 +143,7 @@ export const configSchema = z
           ),
       })
       .prefault({}),
+    callbacks: callbackSettings,
     resyncSeconds: z
       .int()
       .min(10)

@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { MODELS } from './api/resources.ts';
 import { type ModelEntry, parseModel } from './api/seen.ts';
+import { deliverCallbacks } from './callbacks/deliver.ts';
+import { createCallbackMetrics } from './callbacks/metrics.ts';
 import type { Config } from './config.ts';
+import { systemClock } from './controller/clock.ts';
 import { startHealthServer } from './controller/health.ts';
 import { createInformer, type Informer, waitForSync } from './controller/informer.ts';
 import { type ClusterConnection, loadClusterConfig } from './controller/kube-config.ts';
@@ -12,7 +15,11 @@ import { createMetrics, type Metrics } from './controller/metrics.ts';
 import { createTransport, type Transport } from './controller/transport.ts';
 import { leadUntilStopped } from './leading.ts';
 import { createModelController } from './reconcilers/model/index.ts';
-import { createTaskController, type TaskController } from './reconcilers/task/index.ts';
+import {
+  createTaskController,
+  type TaskController,
+  type TaskControllerOptions,
+} from './reconcilers/task/index.ts';
 import { version } from './version.ts';
 
 export interface ControllerArguments {
@@ -101,7 +108,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     pendingDeadlineSeconds: config.pendingDeadlineSeconds,
     maxDisruptions: config.maxDisruptions,
     nodeLost: config.nodeLost,
-    callbackEndpoints: [],
+    callbacks: config.callbacks,
   };
   const tasks = createTaskController({
     transport,
@@ -114,12 +121,26 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     storeAgents: storeAgents(config),
     settings: jobDefaults(config),
     policy,
+    deliver: delivererOf(config, { metrics, log }),
     instance: identity,
     log,
     metrics,
   });
   const runModels = createModelController({ transport, models, policy, log, metrics });
   return { config, connection, transport, models, tasks, runModels, identity, log, metrics };
+}
+
+function delivererOf(
+  { callbacks: endpoints }: Config,
+  { metrics, log }: Pick<Parts, 'metrics' | 'log'>,
+): TaskControllerOptions['deliver'] {
+  if (Object.keys(endpoints).length === 0) return undefined;
+  const callbackMetrics = createCallbackMetrics(metrics.registry);
+  return (outboxes, signal) =>
+    deliverCallbacks(
+      { ...outboxes, endpoints, clock: systemClock, random: Math.random, metrics: callbackMetrics, log },
+      signal,
+    );
 }
 
 async function work({ tasks, runModels }: Parts, leadership: Leadership, stop: AbortSignal): Promise<void> {

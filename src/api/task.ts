@@ -296,6 +296,7 @@ export type TaskSpecInput = z.input<typeof taskSpec>;
 export type TaskStatus = z.infer<typeof taskStatus>;
 export type Attempt = NonNullable<TaskStatus['attempt']>;
 export type Progress = NonNullable<TaskStatus['progress']>;
+export type OutboxEntry = z.infer<typeof outboxEntry>;
 export type FailureRecord = NonNullable<TaskStatus['failures']>[number];
 
 export function isTerminal(phase: Phase | undefined): boolean {

@@ -89,7 +89,8 @@ capabilities: { drop: [ALL] }
 {{- define "analysis-operator.taskRules" -}}
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks]
-  verbs: [get, list, watch, delete]
+  # patch: the finalizer that holds a task until its callbacks are delivered
+  verbs: [get, list, watch, patch, delete]
 - apiGroups: [analysis.elsi.dev]
   resources: [analysistasks/status]
   verbs: [update]

@@ -84,17 +84,12 @@ function uidOf(model: NonNullable<Observed['model']>): string {
 }
 
 function requestProblems({ task, policy }: Observed): string[] {
-  const unknown = (task.spec.callbacks ?? []).filter((name) => !policy.callbackEndpoints.includes(name));
-  const known =
-    policy.callbackEndpoints.length > 0
-      ? `the administrator configured ${policy.callbackEndpoints.join(', ')}`
-      : 'the administrator configured none';
   const segments = [task.spec.dataset.path, task.spec.dataset.directory ?? ''].flatMap((path) =>
     path.split('/'),
   );
   const long = segments.filter((segment) => Buffer.byteLength(segment) > 255);
   return [
-    ...unknown.map((name) => `callbacks names the endpoint "${name}", which does not exist: ${known}`),
+    ...callbackProblems(task, policy),
     ...(task.spec.retryOf
       ? [
           `retryOf is "${task.spec.retryOf}", but this version of the operator does not rerun single units: leave it out to run the whole task`,
@@ -102,6 +97,19 @@ function requestProblems({ task, policy }: Observed): string[] {
       : []),
     ...long.map(() => 'dataset.path has a segment of more than 255 bytes, which no file system can hold'),
   ];
+}
+
+function callbackProblems({ spec, metadata }: Observed['task'], { callbacks }: Observed['policy']): string[] {
+  const usable = Object.entries(callbacks)
+    .filter(([, { namespaces }]) => namespaces.length === 0 || namespaces.includes(metadata.namespace))
+    .map(([name]) => name);
+  const choice =
+    usable.length > 0
+      ? `the administrator configured ${usable.join(', ')} for this namespace`
+      : 'the administrator configured none for this namespace';
+  return (spec.callbacks ?? [])
+    .filter((name) => !usable.includes(name))
+    .map((name) => `callbacks names the endpoint "${name}", which this task may not use: ${choice}`);
 }
 
 function refuse(message: string): Admission {

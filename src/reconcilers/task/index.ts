@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { Ended, Outboxes } from '../../api/callbacks.ts';
+import type { AnalysisTask } from '../../api/objects.ts';
 import { CORE_EVENTS, JOBS, PODS, TASKS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
 import { systemClock } from '../../controller/clock.ts';
@@ -42,6 +44,8 @@ export interface TaskControllerOptions {
   readonly storeAgents: StoreAgentsOptions | undefined;
   readonly settings: Observed['defaults'];
   readonly policy: Observed['policy'];
+  /** Delivers the events of tasks to callback endpoints until the signal aborts; undefined where there are none. */
+  readonly deliver: ((outboxes: Outboxes, signal: AbortSignal) => Promise<void>) | undefined;
   readonly instance: string;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -72,7 +76,7 @@ export function createTaskController(options: TaskControllerOptions): TaskContro
   }
   return {
     informers: allOf(informers),
-    run: (leading, signal) => work({ options, queue, informers, book }, leading, signal),
+    run: (leading, signal) => work({ options, queue, informers, book, ended: new Map() }, leading, signal),
   };
 }
 
@@ -81,6 +85,8 @@ interface Wired {
   readonly queue: KeyedQueue;
   readonly informers: TaskInformers;
   readonly book: ProgressBook;
+  /** Events that ended; the deliverer writes, the planner reads. */
+  readonly ended: Map<string, Ended>;
 }
 
 async function work(given: Wired, { isFresh, lost }: Leading, signal: AbortSignal): Promise<void> {
@@ -112,6 +118,7 @@ async function work(given: Wired, { isFresh, lost }: Leading, signal: AbortSigna
   await Promise.all([
     reconciling,
     polling(wired, isFresh, signal),
+    delivering(wired, { isFresh, events }, signal),
     expiring(wired, deps.clients.tasks, signal),
     agents?.run(),
   ]);
@@ -126,7 +133,7 @@ interface Running {
 }
 
 function dependencies(
-  { options, informers, book }: Wired,
+  { options, informers, book, ended }: Wired,
   { isFresh, events, agents }: Running,
 ): TaskReconcilerDeps {
   const { transport, models, settings, policy } = options;
@@ -140,6 +147,7 @@ function dependencies(
     },
     progress: book,
     store: agents?.book,
+    callbacks: ended,
     now: () => transport.now(),
     mayStart: isFresh,
     settings: { identity: randomUUID(), defaults: settings, policy },
@@ -181,6 +189,23 @@ async function polling(
   };
   const pods = () => informers.pods.flatMap((informer) => [...informer.values()]);
   await pollProgress({ pods, book, changed, intervalMs, isFresh, clock: systemClock, log }, signal);
+}
+
+async function delivering(
+  { options, queue, informers, ended }: Wired,
+  { isFresh, events }: { readonly isFresh: () => boolean; readonly events: EventRecorder },
+  signal: AbortSignal,
+): Promise<void> {
+  const tasks = function* (): Generator<AnalysisTask> {
+    for (const informer of informers.tasks) yield* informer.values();
+  };
+  const changed: Outboxes['changed'] = (task, { type, endpoint }, how) => {
+    queue.add(keyOf(task));
+    if (how === 'delivered') return;
+    const note = `The event ${type} was given up: endpoint ${endpoint} did not take it`;
+    events.record(task, { type: 'Warning', reason: 'CallbackGivenUp', action: 'Deliver', note });
+  };
+  await options.deliver?.({ tasks, ended, changed, mayAct: isFresh }, signal);
 }
 
 function expiring({ options }: Wired, tasks: ExpiryDeps['tasks'], signal: AbortSignal): Promise<void> {

@@ -36,6 +36,7 @@ export interface ObserveDeps {
   readonly progress: ProgressBook;
   /** Undefined: no store agent is configured. */
   readonly store: StoreBook | undefined;
+  readonly callbacks: Observed['callbacks'];
   readonly now: () => Date;
   readonly mayStart: () => boolean;
   readonly settings: Pick<Observed, 'identity' | 'defaults' | 'policy'>;
@@ -65,6 +66,7 @@ export async function observe(
     store: deps.store ? undefined : { is: 'unknown' },
     progress: deps.progress.report(uid),
     progressDue: deps.progress.isDue(uid),
+    callbacks: deps.callbacks,
     ...settings,
     mayStart: deps.mayStart(),
     now: deps.now(),

@@ -1,3 +1,4 @@
+import type { Ended, EndpointPolicy } from '../../api/callbacks.ts';
 import type { AnalysisModel, AnalysisTask } from '../../api/objects.ts';
 import type { ModelSeen } from '../../api/seen.ts';
 import type { ProgressReport } from '../../api/request.ts';
@@ -18,8 +19,8 @@ export interface TaskPolicy {
     /** Seconds after that until the pod is removed without the node's word; undefined means never. */
     readonly forceDeleteAfterSeconds?: number | undefined;
   };
-  /** Names of callback endpoints that tasks may use. */
-  readonly callbackEndpoints: readonly string[];
+  /** Callback endpoints that tasks may name. */
+  readonly callbacks: Readonly<Record<string, EndpointPolicy>>;
 }
 
 /** Everything a decision may look at: gathered once, never re-read. */
@@ -39,6 +40,8 @@ export interface Observed {
   /** What the store agent knows; undefined until a plan asks for it. */
   readonly store: StoreSeen | undefined;
   readonly progress: ProgressReport | undefined;
+  /** Events that were delivered or given up and still stand in the outbox. */
+  readonly callbacks: ReadonlyMap<string, Ended>;
   /** Whether enough time has passed to write a small progress change. */
   readonly progressDue: boolean;
   /** Random identity of this process; every claim carries it. */

@@ -15,11 +15,15 @@ import { storeRows } from './testing/store-rows.ts';
 function deeds(plan: TaskPlan): string[] {
   return [
     ...(plan.needs ? [`read ${plan.needs}`] : []),
+    ...(plan.finalizers ? [`hold for ${plan.finalizers.join(', ') || 'nobody'}`] : []),
     ...plan.removeJobs.map(({ name }) => `delete job ${name.slice(0, 7)}`),
     ...plan.removePods.map(({ force }) => (force ? 'force pod away' : 'delete pod')),
     ...(plan.create ? ['claim and create'] : []),
   ];
 }
+
+const conditionOf = ({ status }: TaskPlan, wanted: string) =>
+  status?.conditions?.find(({ type }) => type === wanted)?.status;
 
 const table = {
   ...beginRows,
@@ -39,8 +43,10 @@ describe('planTask()', () => {
       if (row.reason) assert.equal(plan.status?.reason, row.reason);
       if (row.message) assert.match(plan.status?.message ?? '', row.message);
       if (row.settled !== undefined) assert.equal(plan.status?.settled, row.settled);
-      const succeeded = plan.status?.conditions?.find(({ type }) => type === 'Succeeded')?.status;
-      if (row.succeeded) assert.equal(succeeded, row.succeeded);
+      if (row.succeeded) assert.equal(conditionOf(plan, 'Succeeded'), row.succeeded);
+      if (row.delivered) assert.equal(conditionOf(plan, 'CallbacksDelivered'), row.delivered);
+      const waiting = (plan.status?.outbox ?? []).map(({ type }) => type);
+      if (row.outbox) assert.deepEqual(waiting, row.outbox);
     });
 
     it(`${name}, writes what the API accepts`, () => {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type Attempt, isTerminal } from '../../api/task.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type Outcome, outcomeOf } from '../../jobs/outcome.ts';
@@ -6,7 +7,8 @@ import { begin } from './begin.ts';
 import { failed, succeeded } from './finish.ts';
 import { running, waiting } from './follow.ts';
 import { clockOf, failureRules, type Observed } from './observed.ts';
-import { isHeld, isReported } from './status.ts';
+import { holdOf } from './hold.ts';
+import { isHeld, withOutbox } from './status.ts';
 import { continueStopping, givenUpInMs, halt, haltOf, removals, stop } from './stop.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
@@ -31,6 +33,8 @@ function nextStep(seen: Observed): TaskPlan {
   // The owner reference takes Job and pods along, but not while somebody's finalizer holds the task, nor with --cascade=orphan.
   if (metadata.deletionTimestamp && !isHeld(metadata)) return { ...nothing(seen), ...removals(seen) };
   if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
+  const finalizers = holdOf(seen);
+  if (finalizers) return { ...nothing(seen), finalizers };
   if (isTerminal(status?.phase)) return tidy(seen);
   const halted = haltOf(seen);
   if (status?.stopping) return continueStopping(seen, status.stopping);
@@ -60,9 +64,9 @@ function nothing(seen: Observed): TaskPlan {
 function tidy(seen: Observed): TaskPlan {
   const stray = removals(seen);
   if (stray.removeJobs.length > 0 && !seen.live) return { ...nothing(seen), needs: 'live' };
-  const status = seen.task.status;
-  const settles = status && !status.settled && isReported(seen.task);
-  return { status: settles ? { ...status, settled: true } : status, ...stray };
+  const { status } = seen.task;
+  const next = status && withOutbox(seen, status);
+  return { status: isDeepStrictEqual(next, status) ? status : next, ...stray };
 }
 
 /** A Job that only a live read finds (its labels were edited) brings no watch event: it is looked at again this soon. */

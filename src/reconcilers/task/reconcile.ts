@@ -100,9 +100,22 @@ interface Hands extends TaskReconcilerDeps {
   readonly pods: Executor<KubeObject>;
 }
 
+/** Finalizers alone, guarded by the version of the copy decided on. */
+async function hold(
+  deps: Hands,
+  seen: Observed,
+  finalizers: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, namespace, resourceVersion } = seen.task.metadata;
+  const patch = { metadata: { resourceVersion, finalizers } };
+  deps.written.note(await deps.clients.tasks.mergePatch({ name, namespace }, patch, { signal }));
+}
+
 /** The one status write, then removals, then the Job that this write claimed, then the event. */
 async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSignal): Promise<void> {
   const { namespace, uid } = seen.task.metadata;
+  if (plan.finalizers) return hold(deps, seen, plan.finalizers, signal);
   if (plan.status !== seen.task.status) {
     const now = await writeStatus<KubeObject & { status?: unknown }>(
       deps.clients.tasks,

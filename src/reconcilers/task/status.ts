@@ -2,10 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { FINALIZER } from '../../api/keys.ts';
 import type { AnalysisTask } from '../../api/objects.ts';
 import type { Condition } from '../../api/schema.ts';
-import { isTerminal, type Phase, type TaskStatus } from '../../api/task.ts';
+import { isTerminal, type OutboxEntry, type Phase, type TaskStatus } from '../../api/task.ts';
 import { withCondition } from '../../controller/conditions.ts';
 import { truncate } from '../../lib/truncate.ts';
 import { failureRules, type Observed } from './observed.ts';
+import { outboxOf } from './outbox.ts';
 
 export interface Report {
   readonly phase: Phase;
@@ -23,7 +24,7 @@ export function reported(seen: Observed, report: Report, change: Change = {}): T
   const before = seen.task.status;
   const message = truncate(report.message, 1000);
   const generation = seen.task.metadata.generation;
-  const next: Change = {
+  const next = withoutUndefined({
     ...before,
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     phase: report.phase,
@@ -32,18 +33,63 @@ export function reported(seen: Observed, report: Report, change: Change = {}): T
     ...change,
     conditions: conditionsOf(seen, report),
     ...(isTerminal(report.phase) ? ending(seen) : {}),
-  };
-  const status = withoutUndefined(next);
+  });
+  const status = withOutbox(seen, next);
   return before && isDeepStrictEqual(before, status) ? before : status;
 }
 
-function withoutUndefined(change: Change): TaskStatus {
-  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+/**
+ * The status with what is to be told about it and without what was told. With nothing left to tell, and nobody outside
+ * that still has to learn the end, the terminal write is also the last one.
+ */
+export function withOutbox(seen: Observed, status: TaskStatus): TaskStatus {
+  const { outbox: _before, ...rest } = status;
+  const outbox = outboxOf(seen, status);
+  const conditions = deliveryCondition(seen, outbox);
+  const settled = isTerminal(status.phase)
+    ? { settled: outbox.length === 0 && !isHeld(seen.task.metadata) }
+    : {};
+  return {
+    ...rest,
+    ...settled,
+    ...conditions(status),
+    ...(outbox.length > 0 ? { outbox: [...outbox] } : {}),
+  };
 }
 
-/** Whether nobody outside still has to learn the end: no event waits, and no finalizer of ours holds the task. */
-export function isReported({ metadata, status }: AnalysisTask): boolean {
-  return (status?.outbox ?? []).length === 0 && !isHeld(metadata);
+/** CallbacksDelivered, for tasks that asked for callbacks: an event that was given up stays visible. */
+function deliveryCondition(
+  { task, callbacks, now }: Observed,
+  outbox: readonly OutboxEntry[],
+): (status: TaskStatus) => Pick<TaskStatus, 'conditions'> {
+  if ((task.spec.callbacks ?? []).length === 0) return ({ conditions }) => (conditions ? { conditions } : {});
+  const lost = (task.status?.outbox ?? []).filter(({ id }) => callbacks.get(id) === 'givenUp');
+  const names = [...new Set(lost.map(({ endpoint }) => endpoint))].join(', ');
+  return ({ conditions = [] }) => {
+    const before = conditions.find(({ type }) => type === DELIVERED);
+    const row = { type: DELIVERED, observedGeneration: task.metadata.generation };
+    if (lost.length > 0) {
+      const message = `Events for ${names} were given up; send them again with: analysis-operator callbacks replay`;
+      return {
+        conditions: [
+          ...withCondition(conditions, { ...row, status: 'False', reason: GIVEN_UP, message }, now),
+        ],
+      };
+    }
+    if (before?.reason === GIVEN_UP) return { conditions };
+    const told = outbox.length === 0 && isTerminal(task.status?.phase);
+    const next = told
+      ? { ...row, status: 'True' as const, reason: 'Delivered', message: '' }
+      : { ...row, status: 'Unknown' as const, reason: 'Waiting', message: '' };
+    return { conditions: [...withCondition(conditions, next, now)] };
+  };
+}
+
+const DELIVERED = 'CallbacksDelivered';
+const GIVEN_UP = 'GivenUp';
+
+function withoutUndefined(change: Change): TaskStatus {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
 }
 
 const OURS: readonly string[] = Object.values(FINALIZER);
@@ -53,11 +99,9 @@ export function isHeld({ finalizers = [] }: Pick<AnalysisTask['metadata'], 'fina
   return finalizers.some((finalizer) => OURS.includes(finalizer));
 }
 
-/** With nothing to report outside, the terminal write is also the last one. */
 function ending(seen: Observed): Change {
   return {
     finishedAt: seen.task.status?.finishedAt ?? seen.now.toISOString(),
-    settled: isReported(seen.task),
     stopping: undefined,
     nextAttemptAt: undefined,
   };

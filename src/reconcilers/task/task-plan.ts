@@ -19,6 +19,8 @@ export interface TaskPlan {
   readonly status: TaskStatus | undefined;
   readonly removeJobs: readonly Removal[];
   readonly removePods: readonly Removal[];
+  /** The task's finalizers as they should be; nothing else of this plan is carried out. */
+  readonly finalizers?: readonly string[];
   /** The status above is a claim; this Job is created directly after it was accepted. */
   readonly create?: IJob;
   /** Decide again after reading more: nothing else of this plan is carried out. */

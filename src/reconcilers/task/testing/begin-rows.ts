@@ -1,6 +1,6 @@
 import type { TaskStatus } from '../../../api/task.ts';
 import { aModel, aTask, claimed } from '../../../jobs/testing/fixtures.ts';
-import { agoTask, type Rows, unrecorded } from './rows.ts';
+import { agoTask, held, type Rows, unrecorded } from './rows.ts';
 import { seen } from './seen.ts';
 
 const NO_CLAIM = 'PersistentVolumeClaim "datasets" does not exist';
@@ -105,7 +105,7 @@ export const beginRows: Rows = {
     message: /parameters\.speed/,
   },
   'refuses a callback endpoint that nobody configured': {
-    given: seen({ task: aTask({ callbacks: ['lab'] }) }),
+    given: seen({ task: held(aTask({ callbacks: ['lab'] }), { by: 'callbacks' }) }),
     phase: 'Failed',
     reason: 'InvalidInput',
     message: /"lab"/,

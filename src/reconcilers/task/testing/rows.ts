@@ -17,19 +17,26 @@ export interface Row {
   readonly settled?: boolean;
   /** Status of the condition Succeeded. */
   readonly succeeded?: 'True' | 'False' | 'Unknown';
+  /** Status of the condition CallbacksDelivered. */
+  readonly delivered?: 'True' | 'False' | 'Unknown';
+  /** Types of the events that wait. */
+  readonly outbox?: readonly string[];
 }
 
 export type Rows = Readonly<Record<string, Row>>;
 
 export const running = claimed({ phase: 'Running', reason: 'Running', startedAt: '2026-03-01T11:59:30Z' });
 export const withStatus = (status: TaskStatus, spec: Partial<TaskSpecInput> = {}) => aTask(spec, status);
-/** A task that somebody outside waits for. */
-export const held = (task: AnalysisTask, deletionTimestamp?: string): AnalysisTask => ({
+/** A task that somebody outside waits for; deleted, if a time is given. */
+export const held = (
+  task: AnalysisTask,
+  { by = 'elsi', deletedAt }: { readonly by?: keyof typeof FINALIZER; readonly deletedAt?: string } = {},
+): AnalysisTask => ({
   ...task,
   metadata: {
     ...task.metadata,
-    finalizers: [FINALIZER.elsi],
-    ...(deletionTimestamp ? { deletionTimestamp } : {}),
+    finalizers: [FINALIZER[by]],
+    ...(deletedAt ? { deletionTimestamp: deletedAt } : {}),
   },
 });
 export const agoTask = (seconds: number, spec = {}) => {

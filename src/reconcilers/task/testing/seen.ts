@@ -14,6 +14,7 @@ export function seen(given: Partial<Observed> = {}): Observed {
     store: { is: 'unknown' },
     progress: undefined,
     progressDue: false,
+    callbacks: new Map(),
     identity: IDENTITY,
     mayStart: true,
     defaults: DEFAULTS,
@@ -22,7 +23,7 @@ export function seen(given: Partial<Observed> = {}): Observed {
       pendingDeadlineSeconds: 86400,
       maxDisruptions: 10,
       nodeLost: { afterSeconds: 60 },
-      callbackEndpoints: [],
+      callbacks: {},
     },
     now: NOW,
     ...given,
@@ -40,6 +41,10 @@ const READY: Observed['store'] = {
 export function after(given: Observed, plan: TaskPlan): Observed {
   if (plan.needs === 'live') return { ...given, live: true };
   if (plan.needs === 'store') return { ...given, store: READY };
+  if (plan.finalizers) {
+    const metadata = { ...given.task.metadata, finalizers: [...plan.finalizers] };
+    return { ...given, task: { ...given.task, metadata } };
+  }
   if (plan.needs === 'creation') return { ...given, creation: { problem: undefined } };
   const now = new Date(given.now.getTime() + Math.min(plan.requeueAfterMs ?? 1000, 5000));
   const removed = new Set([...plan.removeJobs, ...plan.removePods].map(({ uid }) => uid));

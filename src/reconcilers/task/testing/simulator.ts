@@ -146,6 +146,7 @@ export class Simulator {
       store: { is: 'unknown' },
       progress: undefined,
       progressDue: false,
+      callbacks: new Map(),
       identity: `operator-${who}`,
       mayStart: true,
       defaults: DEFAULTS,
@@ -154,7 +155,7 @@ export class Simulator {
         pendingDeadlineSeconds: 86400,
         maxDisruptions: 3,
         nodeLost: { afterSeconds: 60 },
-        callbackEndpoints: [],
+        callbacks: {},
       },
       now: new Date(this.#now),
     };

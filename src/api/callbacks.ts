@@ -1,0 +1,36 @@
+import type { AnalysisTask } from './objects.ts';
+import type { OutboxEntry } from './task.ts';
+
+/** Types of the events that a task tells to callback endpoints, in the order in which they happen. */
+export const CALLBACK_EVENTS = {
+  started: 'dev.elsi.analysis.task.started',
+  succeeded: 'dev.elsi.analysis.task.succeeded',
+  partiallySucceeded: 'dev.elsi.analysis.task.partiallysucceeded',
+  failed: 'dev.elsi.analysis.task.failed',
+  cancelled: 'dev.elsi.analysis.task.cancelled',
+} as const;
+
+export type CallbackEvent = keyof typeof CALLBACK_EVENTS;
+export const CALLBACK_EVENT_NAMES = Object.keys(CALLBACK_EVENTS) as readonly CallbackEvent[];
+
+/** What decisions need to know of an endpoint; its address and secret stay with whoever delivers. */
+export interface EndpointPolicy {
+  readonly events: readonly CallbackEvent[];
+  /** Namespaces whose tasks may name it; empty means all. */
+  readonly namespaces: readonly string[];
+}
+
+/** How it ended with an event: the receiver has it, or it was given up. */
+export type Ended = 'delivered' | 'givenUp';
+
+/** What whoever delivers events sees of the tasks, and how it says what became of an event. */
+export interface Outboxes {
+  /** Tasks that may have events waiting, as the cluster shows them now. */
+  readonly tasks: () => Iterable<AnalysisTask>;
+  /** Events whose end the task's status does not show yet; whoever writes it reads them here. */
+  readonly ended: Map<string, Ended>;
+  /** Called when an event of the task ended. */
+  readonly changed: (task: AnalysisTask, entry: OutboxEntry, ended: Ended) => void;
+  /** Asked right before each delivery. */
+  readonly mayAct: () => boolean;
+}
