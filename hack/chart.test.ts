@@ -14,6 +14,7 @@ import { describe, it } from 'mocha';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type Config, configSchema } from '../src/config.ts';
+import { elsiConfigSchema } from '../src/elsi/config.ts';
 import { helm } from './helm.ts';
 import { CHART, deployment, type Manifest, names, only, render } from './testing/rendered-chart.ts';
 
@@ -66,7 +67,7 @@ const MODEL_RIGHTS = [
   'analysis.elsi.dev/analysismodels/status: update',
 ];
 const TASK_RIGHTS = [
-  'analysis.elsi.dev/analysistasks: get list watch delete',
+  'analysis.elsi.dev/analysistasks: get list watch patch delete',
   'analysis.elsi.dev/analysistasks/status: update',
   'analysis.elsi.dev/analysistasks/finalizers: update',
   'batch/jobs: get list watch create delete',
@@ -233,6 +234,41 @@ describe('the configuration that the chart renders', () => {
     const objects = await render('config.priorityClasses.Low=""');
     assert.deepEqual(names(objects, 'PriorityClass'), ['analysis-high', 'analysis-normal']);
     assert.deepEqual(names(await render('priorityClasses.create=false'), 'PriorityClass'), []);
+  });
+});
+
+const ELSI = [
+  'elsi.enabled=true',
+  'elsi.config.elsi.baseUrl="https://elsi.example.org/api"',
+  'elsi.config.namespace="lab1"',
+  'elsi.config.models={"vtc":"vtc-1-0"}',
+];
+
+describe('the part of the chart for ELSI', () => {
+  it('is left out unless it is asked for', async () => {
+    assert.ok(!(await render()).some(({ metadata }) => metadata.name.includes('elsi')));
+  });
+
+  it('gives elsi-sync a configuration that it accepts, with its secret as files', async () => {
+    const objects = await render(...ELSI);
+    const map: unknown = only(objects, 'ConfigMap', 'analysis-operator-elsi');
+    assert.ok(ConfigMap.is(map));
+    const config = elsiConfigSchema.parse(parse(map.data?.['config.yaml'] ?? ''));
+    assert.equal(config.elsi.credentialsDirectory, '/etc/elsi');
+    assert.equal(config.leaderElection.name, 'analysis-operator-elsi');
+    const object: unknown = only(objects, 'Deployment', 'analysis-operator-elsi');
+    assert.ok(Deployment.is(object));
+    const [container] = object.spec?.template.spec?.containers ?? [];
+    assert.deepEqual(container?.args, ['elsi-sync', '--config', '/etc/analysis-operator/config.yaml']);
+  });
+
+  it('may touch tasks of one namespace and its lease, and nothing else', async () => {
+    const objects = await render(...ELSI);
+    const role = only(objects, 'Role', 'analysis-operator-elsi');
+    assert.equal(role.metadata.namespace, 'lab1');
+    assert.deepEqual(granted(role), ['analysis.elsi.dev/analysistasks: list watch create patch']);
+    const lease = granted(only(objects, 'Role', 'analysis-operator-elsi-leader'));
+    assert.deepEqual(lease, ['coordination.k8s.io/leases: get create update']);
   });
 });
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { configSchema } from '../../src/config.ts';
+import { elsiConfigSchema } from '../../src/elsi/config.ts';
 import type { Generated } from './files.ts';
 
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -30,6 +31,22 @@ const config = z.strictObject({
   priorityClasses: priorityClasses
     .unwrap()
     .extend({ Low: orEmpty(SUBDOMAIN), Normal: orEmpty(SUBDOMAIN), High: orEmpty(SUBDOMAIN) }),
+});
+
+const {
+  elsi: elsiServer,
+  models,
+  leaderElection: _lease,
+  health: _health,
+  ...sameForElsi
+} = elsiConfigSchema.shape;
+
+/** Empty while it is switched off; elsi-sync itself refuses what is missing. */
+const elsiConfig = z.strictObject({
+  ...sameForElsi,
+  elsi: elsiServer.omit({ credentialsDirectory: true, caFile: true }).extend({ baseUrl: z.string() }),
+  namespace: orEmpty(LABEL),
+  models: z.record(z.string(), z.string()).describe(models.description ?? ''),
 });
 
 const values = z.strictObject({
@@ -101,6 +118,15 @@ const values = z.strictObject({
   affinity: anything,
   terminationGracePeriodSeconds: z.int().min(10).max(600),
   extraEnv: z.array(z.looseObject({ name: z.string() })),
+  callbackSecrets: z.array(z.string().max(253).regex(SUBDOMAIN)),
+  elsi: z.strictObject({
+    enabled: z.boolean(),
+    replicas: z.int().min(0).max(5),
+    credentialsSecret: orEmpty(SUBDOMAIN),
+    caConfigMap: orEmpty(SUBDOMAIN),
+    config: elsiConfig,
+    resources: z.strictObject({ requests: anything.optional(), limits: anything.optional() }),
+  }),
 });
 
 /** `values.schema.json` of the chart; the configuration in it is the operator's own schema. */

@@ -85,6 +85,34 @@ capabilities: { drop: [ALL] }
 {{- toYaml $config }}
 {{- end }}
 
+{{- define "analysis-operator.elsiName" -}}
+{{- printf "%s-elsi" (include "analysis-operator.fullname" . | trunc 58 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "analysis-operator.elsiSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "analysis-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: elsi-sync
+{{- end }}
+
+{{- define "analysis-operator.elsiLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "analysis-operator.elsiSelectorLabels" . }}
+{{- end }}
+
+{{/* The configuration of elsi-sync with what the chart knows. */}}
+{{- define "analysis-operator.elsiConfig" -}}
+{{- $config := deepCopy .Values.elsi.config }}
+{{- $_ := set $config.elsi "credentialsDirectory" "/etc/elsi" }}
+{{- if .Values.elsi.caConfigMap }}
+{{- $_ := set $config.elsi "caFile" "/etc/elsi-ca/ca.crt" }}
+{{- end }}
+{{- $_ := set $config "leaderElection" (dict "namespace" .Release.Namespace "name" (include "analysis-operator.elsiName" .)) }}
+{{- toYaml $config }}
+{{- end }}
+
 {{/* What the operator may do where tasks are. */}}
 {{- define "analysis-operator.taskRules" -}}
 - apiGroups: [analysis.elsi.dev]
