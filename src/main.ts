@@ -13,6 +13,7 @@ type Done = (code: number) => void;
 const COMMANDS: Readonly<Record<string, (done: Done) => Promise<Command>>> = {
   controller: async (done) => (await import('./cli/commands/controller.ts')).controllerCommand(done),
   'elsi-sync': async (done) => (await import('./cli/commands/elsi-sync.ts')).elsiSyncCommand(done),
+  callbacks: async (done) => (await import('./cli/commands/callbacks.ts')).callbacksCommand(done),
   agent: async (done) => (await import('./cli/commands/agent.ts')).agentCommand(done),
   verify: async (done) => (await import('./cli/commands/verify.ts')).verifyCommand(done),
 };

@@ -1,5 +1,6 @@
 import type { AnalysisTask } from './objects.ts';
-import type { OutboxEntry } from './task.ts';
+import { sha256 } from '../lib/hash.ts';
+import type { OutboxEntry, Phase } from './task.ts';
 
 /** Types of the events that a task tells to callback endpoints, in the order in which they happen. */
 export const CALLBACK_EVENTS = {
@@ -12,6 +13,23 @@ export const CALLBACK_EVENTS = {
 
 export type CallbackEvent = keyof typeof CALLBACK_EVENTS;
 export const CALLBACK_EVENT_NAMES = Object.keys(CALLBACK_EVENTS) as readonly CallbackEvent[];
+
+/** The event that tells each end. */
+export const END_EVENTS: Readonly<Partial<Record<Phase, CallbackEvent>>> = {
+  Succeeded: 'succeeded',
+  PartiallySucceeded: 'partiallySucceeded',
+  Failed: 'failed',
+  Cancelled: 'cancelled',
+};
+
+/** An event on its way to one endpoint. The same event of the same task has the same id for ever. */
+export function outboxEntry(
+  taskUid: string,
+  { event, sequence, endpoint, at }: { event: CallbackEvent; sequence: number; endpoint: string; at: Date },
+): OutboxEntry {
+  const id = `evt_${sha256(`${taskUid}/${event}/${endpoint}`).slice(0, 32)}`;
+  return { id, type: CALLBACK_EVENTS[event], sequence, endpoint, time: at.toISOString() };
+}
 
 /** What decisions need to know of an endpoint; its address and secret stay with whoever delivers. */
 export interface EndpointPolicy {
