@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo demo-clean test unit integration faults kueue e2e bench verify generate format build cluster-up cluster-down cluster-status
+.PHONY: help demo demo-clean test unit integration faults kueue e2e bench elsi-contract verify generate format build cluster-up cluster-down cluster-status
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,10 @@ faults: $(INSTALLED) ## Every fault row, every crash plan and the mutants (up to
 
 bench: $(INSTALLED) ## What must be fast, beside a baseline of the same run (ARGS="plan")
 	@node hack/bench/main.ts $(ARGS)
+
+elsi-contract: $(INSTALLED) ## The contract of ELSI, against the one that CONFIG=file names (see docs/guides/elsi.md)
+	@test -n "$(CONFIG)" || { echo "CONFIG is missing: make elsi-contract CONFIG=file (see docs/guides/elsi.md)"; exit 1; }
+	@ELSI_CONTRACT_CONFIG="$(abspath $(CONFIG))" mocha --no-config --timeout 60000 'test/contract/*.test.ts'
 
 verify: $(INSTALLED) ## The gate: generated files, format, lint, types, unused code, clean tree
 	@bash hack/verify.sh

@@ -15,6 +15,7 @@ interface Suite {
 const SUITES: readonly Suite[] = [
   { name: 'unit', files: ['src/**/*.test.ts', 'hack/**/*.test.ts'], timeoutMs: 20_000, coverage: true },
   { name: 'integration', files: ['test/integration/**/*.test.ts'], timeoutMs: 120_000, coverage: true },
+  { name: 'contract', files: ['test/contract/**/*.test.ts'], timeoutMs: 60_000, coverage: false },
   // The quick choice; `make faults` runs every row, every plan and the mutants.
   {
     name: 'faults',
@@ -31,7 +32,7 @@ const SUITES: readonly Suite[] = [
 const COVERAGE_DIR = 'coverage/tmp';
 const LEAST_LINES = 85;
 
-const HELP = `Usage: node hack/test/main.ts [--only unit|integration|faults|kueue|e2e] [--grep TEXT]
+const HELP = `Usage: node hack/test/main.ts [--only unit|integration|contract|faults|kueue|e2e] [--grep TEXT]
 
 Runs every test, or one kind. The last line is "N passed, N failed"; a skipped test counts as failed.`;
 
