@@ -18,7 +18,7 @@ export function outputNameOf(task: AnalysisTask): string {
  * What may be published once. A task of ELSI keeps its identity when its AnalysisTask is deleted and made anew, so that
  * nothing that was published runs again.
  */
-function identityOf({ metadata: { uid, name, labels = {} } }: AnalysisTask): string {
+export function identityOf({ metadata: { uid, name, labels = {} } }: AnalysisTask): string {
   const elsiTask = labels[LABEL.origin] === ORIGIN_ELSI ? labels[LABEL.elsiTask] : undefined;
   return elsiTask && name.startsWith(`elsi-${elsiTask}`) ? `elsi:${elsiTask}` : uid;
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import type { ModelSpecInput } from '../../../src/api/model.ts';
 import type { Phase, TaskStatus } from '../../../src/api/task.ts';
+import { identityOf, outputNameOf } from '../../../src/jobs/request.ts';
 import { isAlive } from '../../../src/jobs/views.ts';
 import { controlPlane, expectOk, wantControlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -199,10 +200,10 @@ async function onTheVolume(
   const problems: string[] = [];
   for (const [task, how] of Object.entries(expected)) {
     if (how === 'gone') continue;
-    const owner = published.get(task);
-    const { uid } = (await lab.get(task)).metadata;
+    const object = await lab.get(task);
+    const owner = published.get(outputNameOf(object));
     const succeeded = how === 'Succeeded' || how === 'PartiallySucceeded';
-    if (succeeded && owner !== uid)
+    if (succeeded && owner !== identityOf(object))
       problems.push(`O8 ${task} succeeded, but its outputs belong to ${owner ?? 'nobody'}`);
     if (!succeeded && owner !== undefined)
       problems.push(`O8 ${task} did not succeed, but something is published`);
