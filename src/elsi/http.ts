@@ -38,6 +38,8 @@ export interface HttpOptions {
 }
 
 const MAX_ANSWER_BYTES = 1024 * 1024;
+/** Of an error page: read so that its connection ends well. */
+const MAX_PAGE_BYTES = 65_536;
 const CONNECT_MS = 5000;
 
 /** The origin and prefix of an ELSI, whether the base URL ends in /api or not. */
@@ -116,7 +118,8 @@ async function answered(
   });
   options.onAnswer?.(method, String(status));
   if (status < 200 || status >= 300) {
-    answer.destroy(); // what it says may hold anything, also a secret: only the number is told
+    // What it says may hold anything, also a secret: only the number is told.
+    await answer.dump({ limit: MAX_PAGE_BYTES }).catch(() => undefined);
     throw new ElsiError(`${method} ${path}: ELSI answered ${status}`, {
       status,
       ...retryAfter(headers['retry-after']),
