@@ -2,17 +2,18 @@ import type { AnalysisTask } from './objects.ts';
 import { sha256 } from '../lib/hash.ts';
 import type { OutboxEntry, Phase } from './task.ts';
 
-/** Types of the events that a task tells to callback endpoints, in the order in which they happen. */
-export const CALLBACK_EVENTS = {
-  started: 'dev.elsi.analysis.task.started',
-  succeeded: 'dev.elsi.analysis.task.succeeded',
-  partiallySucceeded: 'dev.elsi.analysis.task.partiallysucceeded',
-  failed: 'dev.elsi.analysis.task.failed',
-  cancelled: 'dev.elsi.analysis.task.cancelled',
-} as const;
+/** Events that a task tells to callback endpoints, in the order in which they happen. */
+export const CALLBACK_EVENT_NAMES = [
+  'started',
+  'succeeded',
+  'partiallySucceeded',
+  'failed',
+  'cancelled',
+] as const;
+export type CallbackEvent = (typeof CALLBACK_EVENT_NAMES)[number];
 
-export type CallbackEvent = keyof typeof CALLBACK_EVENTS;
-export const CALLBACK_EVENT_NAMES = Object.keys(CALLBACK_EVENTS) as readonly CallbackEvent[];
+/** CloudEvents type of an event. */
+const typeOf = (event: CallbackEvent): string => `dev.elsi.analysis.task.${event.toLowerCase()}`;
 
 /** The event that tells each end. */
 export const END_EVENTS: Readonly<Partial<Record<Phase, CallbackEvent>>> = {
@@ -28,7 +29,7 @@ export function outboxEntry(
   { event, sequence, endpoint, at }: { event: CallbackEvent; sequence: number; endpoint: string; at: Date },
 ): OutboxEntry {
   const id = `evt_${sha256(`${taskUid}/${event}/${endpoint}`).slice(0, 32)}`;
-  return { id, type: CALLBACK_EVENTS[event], sequence, endpoint, time: at.toISOString() };
+  return { id, type: typeOf(event), sequence, endpoint, time: at.toISOString() };
 }
 
 /** What decisions need to know of an endpoint; its address and secret stay with whoever delivers. */

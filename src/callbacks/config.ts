@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CALLBACK_EVENT_NAMES, type CallbackEvent } from '../api/callbacks.ts';
+import { CALLBACK_EVENT_NAMES } from '../api/callbacks.ts';
 
 const endpoint = z
   .strictObject({
@@ -14,7 +14,7 @@ const endpoint = z
         'directory with the file secret (whsec_...) and, while it is rotated, previous (a mounted Secret)',
       ),
     events: z
-      .array(z.enum(CALLBACK_EVENT_NAMES as [CallbackEvent, ...CallbackEvent[]]))
+      .array(z.enum(CALLBACK_EVENT_NAMES))
       .min(1)
       .default(['succeeded', 'partiallySucceeded', 'failed', 'cancelled'])
       .describe('events that are sent'),

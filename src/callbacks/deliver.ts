@@ -66,34 +66,48 @@ export async function deliverCallbacks(deps: DelivererDeps, signal: AbortSignal)
 }
 
 /** The first waiting event of each task and endpoint, as far as its time has come and there is room. */
-function dueNow({ deps, troubles, underWay }: State): Due[] {
-  const room = new Map<string, number>();
-  for (const name of underWay.values()) room.set(name, (room.get(name) ?? 0) + 1);
-  const due: Due[] = [];
+function dueNow(state: State): Due[] {
+  const { deps } = state;
+  const room = roomOf(state);
   const known = new Set<string>();
+  const due: Due[] = [];
   for (const task of deps.tasks()) {
-    for (const entry of firstOfEach(task, deps.ended, known)) {
-      const waits = (troubles.get(entry.id)?.againAtMs ?? 0) > deps.clock.monotonicMs();
-      const busy = room.get(entry.endpoint) ?? 0;
-      if (waits || underWay.has(entry.id) || busy >= PER_ENDPOINT) continue;
-      room.set(entry.endpoint, busy + 1);
+    for (const { id } of task.status?.outbox ?? []) known.add(id);
+    for (const entry of firstOfEach(task, deps.ended)) {
+      if (!isReady(state, entry) || !room.take(entry.endpoint)) continue;
       due.push({ task, entry, endpoint: deps.endpoints[entry.endpoint] });
     }
   }
-  // What no outbox holds any more is written down; nobody asks for it again.
-  for (const id of deps.ended.keys()) if (!known.has(id)) deps.ended.delete(id);
-  for (const id of troubles.keys()) if (!known.has(id)) troubles.delete(id);
+  forget(state, known);
   return due;
 }
 
-function firstOfEach(
-  { status }: AnalysisTask,
-  ended: ReadonlyMap<string, Ended>,
-  known: Set<string>,
-): OutboxEntry[] {
+function roomOf({ underWay }: State): { take: (endpoint: string) => boolean } {
+  const busy = new Map<string, number>();
+  for (const name of underWay.values()) busy.set(name, (busy.get(name) ?? 0) + 1);
+  return {
+    take(endpoint) {
+      const count = busy.get(endpoint) ?? 0;
+      if (count >= PER_ENDPOINT) return false;
+      busy.set(endpoint, count + 1);
+      return true;
+    },
+  };
+}
+
+function isReady({ deps, troubles, underWay }: State, { id }: OutboxEntry): boolean {
+  return !underWay.has(id) && (troubles.get(id)?.againAtMs ?? 0) <= deps.clock.monotonicMs();
+}
+
+/** What no outbox holds any more is written down; nobody asks for it again. */
+function forget({ deps, troubles }: State, known: ReadonlySet<string>): void {
+  for (const id of deps.ended.keys()) if (!known.has(id)) deps.ended.delete(id);
+  for (const id of troubles.keys()) if (!known.has(id)) troubles.delete(id);
+}
+
+function firstOfEach({ status }: AnalysisTask, ended: ReadonlyMap<string, Ended>): OutboxEntry[] {
   const first = new Map<string, OutboxEntry>();
   for (const entry of status?.outbox ?? []) {
-    known.add(entry.id);
     const before = first.get(entry.endpoint);
     if (ended.has(entry.id) || (before && before.sequence <= entry.sequence)) continue;
     first.set(entry.endpoint, entry);

@@ -7,13 +7,17 @@ import type { Observed } from './observed.ts';
  * decided about it, and let go of when it has ended and every event was delivered or given up: an event must not vanish
  * with its task.
  */
-export function holdOf({ task, callbacks }: Observed): readonly string[] | undefined {
-  const { metadata, spec, status } = task;
-  const finalizers = metadata.finalizers ?? [];
-  const isHeld = finalizers.includes(FINALIZER.callbacks);
-  const isOver = isTerminal(status?.phase) && (status?.outbox ?? []).every(({ id }) => callbacks.has(id));
-  if (isHeld && isOver) return finalizers.filter((name) => name !== FINALIZER.callbacks);
-  const wants =
-    (spec.callbacks ?? []).length > 0 && !isTerminal(status?.phase) && !metadata.deletionTimestamp;
-  return wants && !isHeld ? [...finalizers, FINALIZER.callbacks] : undefined;
+export function holdOf(seen: Observed): readonly string[] | undefined {
+  const finalizers = seen.task.metadata.finalizers ?? [];
+  if (!finalizers.includes(FINALIZER.callbacks))
+    return hasEventsToCome(seen) ? [...finalizers, FINALIZER.callbacks] : undefined;
+  return isTold(seen) ? finalizers.filter((name) => name !== FINALIZER.callbacks) : undefined;
+}
+
+function hasEventsToCome({ task: { metadata, spec, status } }: Observed): boolean {
+  return (spec.callbacks ?? []).length > 0 && !isTerminal(status?.phase) && !metadata.deletionTimestamp;
+}
+
+function isTold({ task: { status }, callbacks }: Observed): boolean {
+  return isTerminal(status?.phase) && (status?.outbox ?? []).every(({ id }) => callbacks.has(id));
 }

@@ -29,15 +29,19 @@ export function planTask(seen: Observed): TaskPlan {
 }
 
 function nextStep(seen: Observed): TaskPlan {
-  const { metadata, status } = seen.task;
+  const { metadata } = seen.task;
   // The owner reference takes Job and pods along, but not while somebody's finalizer holds the task, nor with --cascade=orphan.
   if (metadata.deletionTimestamp && !isHeld(metadata)) return { ...nothing(seen), ...removals(seen) };
   if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };
   const finalizers = holdOf(seen);
-  if (finalizers) return { ...nothing(seen), finalizers };
+  return finalizers ? { ...nothing(seen), finalizers } : lifeOf(seen);
+}
+
+function lifeOf(seen: Observed): TaskPlan {
+  const { status } = seen.task;
   if (isTerminal(status?.phase)) return tidy(seen);
-  const halted = haltOf(seen);
   if (status?.stopping) return continueStopping(seen, status.stopping);
+  const halted = haltOf(seen);
   if (halted) return halt(seen, halted);
   return status?.attempt && !status.nextAttemptAt ? follow(seen, status.attempt) : begin(seen);
 }

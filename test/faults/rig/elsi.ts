@@ -7,7 +7,7 @@ import { type StandIn, type StandInOptions, startStandIn } from '../../../hack/e
 import type { Phase } from '../../../src/api/task.ts';
 import { messageOf } from '../../../src/controller/settle.ts';
 import { runName } from '../../../src/elsi/run.ts';
-import { type ElsiStatus, rankOf } from '../../../src/elsi/wire.ts';
+import { ELSI_STATUSES, type ElsiStatus, rankOf } from '../../../src/elsi/wire.ts';
 import { controlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Operator, startProgram } from '../../support/operator.ts';
@@ -139,7 +139,7 @@ function elsiWorld(world: World, { state, syncs, directory, options }: Parts): E
 /** J: per run exactly one end, order PENDING < RUNNING < end, never back. */
 function assertTold(standIn: StandIn, uid: string, end: ElsiStatus | 'nothing'): void {
   const words = standIn.audit.flatMap((entry) =>
-    entry.uid === uid && entry.status ? [entry.status as ElsiStatus] : [],
+    entry.uid === uid && entry.status ? [wordOf(entry.status)] : [],
   );
   const ranks = words.map(rankOf);
   assert.deepEqual(
@@ -149,6 +149,11 @@ function assertTold(standIn: StandIn, uid: string, end: ElsiStatus | 'nothing'):
   );
   const ends = new Set(words.filter((word) => rankOf(word) === 2));
   assert.deepEqual([...ends], end === 'nothing' ? [] : [end]);
+}
+
+function wordOf(text: string): ElsiStatus {
+  const known = ELSI_STATUSES.find((status) => status === text);
+  return known ?? assert.fail(`ELSI was told "${text}"`);
 }
 
 function secretive(syncs: readonly Operator[]): void {
