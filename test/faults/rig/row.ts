@@ -61,7 +61,7 @@ export function row(
         title,
         ok: error === undefined,
         ms: Math.round(performance.now() - started),
-        ...(error === undefined ? {} : { error: messageOf(error).slice(0, 2000) }),
+        ...(error === undefined ? {} : { error: messageOf(error).slice(0, 6000) }),
       });
     await run().then(
       () => record(),

@@ -12,6 +12,7 @@ import { auditPosition, type History, readHistory } from './history.ts';
 import { type ModelRun, type NodeOptions, type PlayedNode, startNode } from './node.ts';
 import { violationsOf } from './oracles.ts';
 import { type Proxy, startProxy } from './proxy.ts';
+import { withScene } from './scene.ts';
 import { DATASET, makeStore, publications } from './volume.ts';
 
 // Loading this file is what makes the control plane of the process fit for the oracles.
@@ -37,6 +38,8 @@ export interface World {
   readonly model: string;
   /** Another node of this namespace with the same volume; its prefix must be new. */
   addNode(options: NodeOptions): Promise<PlayedNode>;
+  /** Every operator that was started here, the ended ones too. */
+  readonly operators: readonly Operator[];
   /** Starts an operator behind the proxy. `forced` leads without asking the lease. */
   operator(options?: OperatorChoice): Promise<Operator>;
   /** Another proxy, for an operator that is to see something else; it ends with the world. */
@@ -107,6 +110,7 @@ export async function openWorld(prefix: string, model: Partial<ModelSpecInput> =
     node,
     proxy,
     model: name,
+    operators,
     until,
     async addNode(options) {
       const added = await startNode(lab.namespace, store, options);
@@ -169,6 +173,8 @@ export async function inWorld(
   const world = await openWorld(prefix, model);
   try {
     await run(world);
+  } catch (error) {
+    throw await withScene(error, world.lab, world.operators);
   } finally {
     await world.close();
   }
