@@ -3,7 +3,7 @@ import type { Result } from '../../test/faults/rig/row.ts';
 /** Ids of mutants begin with this, so that results of all kinds share one file. */
 export const MUTANT = 'M/';
 /** Ids of plans: one of a row's many repetitions of the reference workload. */
-export const PLAN = /^(A1|E3)\//;
+export const PLAN = /^(A1|E3)\/.+@/;
 
 export interface Summary {
   /** The newest result of each id, in the order of the ids. */
