@@ -4,6 +4,7 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { freePort } from '../../hack/cluster/wait.ts';
 import { ROOT } from '../../hack/gen/files.ts';
 import { eventually } from './eventually.ts';
 
@@ -39,7 +40,6 @@ export interface OperatorOptions {
 
 /** A machine that runs other tests beside this one starts a process slowly. */
 const START_MS = 60_000;
-let ports = 20_000 + (process.pid % 10_000);
 
 /** Starts the controller from its sources (`ANALYSIS_OPERATOR_SOURCE` names another copy of them) and waits until it is ready. */
 export async function startOperator({
@@ -74,7 +74,7 @@ export async function startProgram(
   command: string,
   { kubeconfig, config, env = {}, preload }: ProgramOptions,
 ): Promise<Operator> {
-  const port = ports++;
+  const port = await freePort();
   const file = join(await mkdtemp(join(tmpdir(), `${command}-`)), 'config.yaml');
   await writeFile(file, stringify({ health: { port, host: '127.0.0.1' }, ...config }));
   const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
