@@ -4,7 +4,7 @@ import type { ModelSeen } from '../../api/seen.ts';
 import type { ProgressReport } from '../../api/request.ts';
 import type { JobDefaults } from '../../jobs/defaults.ts';
 import type { JobView, PodView } from '../../jobs/views.ts';
-import type { StoreSeen } from './store.ts';
+import type { StoreSeen } from './store-book.ts';
 
 /** Rules of this installation that decisions depend on. */
 export interface TaskPolicy {

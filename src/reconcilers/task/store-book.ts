@@ -4,8 +4,18 @@ import type { Clock } from '../../controller/clock.ts';
 import { Fifo } from '../../controller/fifo.ts';
 import type { Log } from '../../controller/log.ts';
 import { backoffMs } from '../../lib/backoff.ts';
-import type { StoreSeen } from './store.ts';
 import { type StoreClient, StoreError } from './store-client.ts';
+
+/**
+ * What is known of the store before there is a pod.
+ *   unknown    no agent, or it cannot tell now: the pod will find out
+ *   asked      the answer brings the task back
+ *   answered   how it is, and when to ask again
+ */
+export type StoreSeen =
+  | { readonly is: 'unknown' }
+  | { readonly is: 'asked' }
+  | { readonly is: 'answered'; readonly answer: SurveyAnswer; readonly recheckMs: number };
 
 /**
  * What the store agents said about each task. Memory only. Nobody waits for an answer: a look says what is known, and

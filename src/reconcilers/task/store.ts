@@ -7,17 +7,6 @@ import type { Admission } from './admit.ts';
 import { numberOfNext } from './attempt.ts';
 import type { Observed } from './observed.ts';
 
-/**
- * What is known of the store before there is a pod.
- *   unknown    no agent, or it cannot tell now: the pod will find out
- *   asked      the answer brings the task back
- *   answered   how it is, and when to ask again
- */
-export type StoreSeen =
-  | { readonly is: 'unknown' }
-  | { readonly is: 'asked' }
-  | { readonly is: 'answered'; readonly answer: SurveyAnswer; readonly recheckMs: number };
-
 export type StoreVerdict =
   | { readonly verdict: 'start' }
   /** Read the store first; the question is what the next attempt's pod would get. */
