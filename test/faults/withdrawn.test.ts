@@ -77,6 +77,27 @@ describe('D12 the definition of AnalysisTask is changed or deleted', () => {
   const readDefinition = async () =>
     definition.parse(expectOk(await controlPlane().api.call('GET', `${CRDS}/${NAME}`)));
   const LIST = '/apis/analysis.elsi.dev/v1alpha1/analysistasks';
+  const GONE_MS = 150_000;
+
+  const held = z.object({
+    items: z.array(
+      z.object({
+        metadata: z.object({
+          name: z.string(),
+          namespace: z.string(),
+          finalizers: z.array(z.string()).optional(),
+        }),
+      }),
+    ),
+  });
+  /** A row whose operator is stopped may leave a task that waits for it: the kind would never go. */
+  async function letGoOfAllTasks(): Promise<void> {
+    const { items } = held.parse(expectOk(await controlPlane().api.call('GET', LIST)));
+    for (const { metadata } of items.filter(({ metadata: { finalizers } }) => finalizers?.length)) {
+      const path = `/apis/analysis.elsi.dev/v1alpha1/namespaces/${metadata.namespace}/analysistasks`;
+      await patch(`${path}/${metadata.name}`, { metadata: { finalizers: null } });
+    }
+  }
 
   async function says(operator: Operator, what: RegExp): Promise<void> {
     await eventually(
@@ -135,13 +156,22 @@ describe('D12 the definition of AnalysisTask is changed or deleted', () => {
         const writes = () =>
           world.proxy.log.filter(({ method, path }) => method !== 'GET' && !path.includes('/leases')).length;
         const before = writes();
+        await letGoOfAllTasks();
+        // The API server first deletes the tasks of every row before this one, some hundreds.
+        const gone = () =>
+          eventually(
+            'the kind is gone',
+            async () => ((await statusOf(`${CRDS}/${NAME}`)) === 404 ? true : undefined),
+            GONE_MS,
+          );
         try {
           await remove(`${CRDS}/${NAME}`);
-          await takesEffect('the kind is gone', async () => (await statusOf(`${CRDS}/${NAME}`)) === 404);
+          await gone();
           await says(operator, /List or watch failed.*analysistasks|analysistasks.*answered 404/);
           await assertAlive(operator);
           assert.equal(writes(), before, 'a task that is gone is no reason to write');
         } finally {
+          await gone();
           await create(CRDS, { apiVersion, kind, metadata: { name: NAME }, spec });
           await takesEffect('the kind is served', async () => (await statusOf(LIST)) === 200);
         }
