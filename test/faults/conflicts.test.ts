@@ -19,6 +19,10 @@ import type { Injected, Seen } from './rig/rules.ts';
 import { endsOf, kindOfWrite, REFERENCE, runLives, runReference } from './rig/workload.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
 
+/** What the API server answered to each attempt to create a Job of the task. */
+const answersTo = ({ proxy }: World, task: string): number[] =>
+  proxy.log.filter(isWrite(task, 'create jobs')).map(({ status }) => status);
+
 describe('D1 somebody changes the task just before the operator writes its status', () => {
   const PASS = { do: 'pass' } as const;
   let edits = 0;
@@ -181,9 +185,6 @@ describe("D2 the Job's name is taken", () => {
   }
   const jobBody = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
   type JobBody = z.output<typeof jobBody>;
-  const answersTo = ({ proxy }: World, task: string): number[] =>
-    proxy.log.filter(isWrite(task, 'create jobs')).map(({ status }) => status);
-
   row(
     'D2/own',
     'by an earlier POST of our own: it is adopted',
@@ -291,6 +292,7 @@ describe('D9 what the operator writes to is gone', () => {
         await world.operator({ lease: 'usual' });
         await world.submit('gone');
         await answered.promise;
+        if (moment === 'claim') assert.deepEqual(answersTo(world, 'gone'), [], 'a Job without a claim');
         const soFar = writesAbout(world, 'gone').length;
         await eventually(
           'its Jobs and pods are gone',
