@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { before, describe, it } from 'mocha';
+import { after, before, describe, it } from 'mocha';
 import type { ModelSpecInput } from '../../src/api/model.ts';
 import { inWorld, type World } from '../faults/rig/world.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
@@ -21,6 +21,9 @@ before('start Kueue', async function () {
   this.timeout(40 * 60_000); // it may have to be built first
   kueue = await startKueue();
 });
+
+// Kueue does not always end by itself when its API server is gone, and a child that runs keeps mocha waiting for it.
+after('stop Kueue', () => kueue.kill());
 
 /** A world whose tasks wait for the one GPU of a queue. */
 const withQueue = (

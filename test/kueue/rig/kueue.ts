@@ -59,8 +59,12 @@ export async function startKueue(): Promise<Kueue> {
     };
     await eventually('Kueue is ready', ready, READY_LIMIT_MS);
   };
-  await start();
-  return { start, kill: () => runner.stop('kueue', 'SIGKILL') };
+  const kill = () => runner.stop('kueue', 'SIGKILL');
+  await start().catch(async (error: unknown) => {
+    await kill();
+    throw error;
+  });
+  return { start, kill };
 }
 
 /** Applies what the chart makes of our settings, but for the Deployment; returns the manager's configuration file. */
