@@ -54,6 +54,11 @@ export class FaultBook {
     this.#faults = [];
   }
 
+  /** Those that nothing has run into yet. */
+  get unused(): readonly Fault[] {
+    return this.#faults.filter(({ left }) => left > 0).map((entry) => entry.fault);
+  }
+
   take(operation: Operation, uid: string | undefined): Fault['do'] | undefined {
     const entry = this.#faults.find(
       ({ fault: { on, uid: only }, left }) =>

@@ -27,6 +27,10 @@ export interface StandIn {
   readonly audit: readonly AuditEntry[];
   /** Requests so far, by operation. */
   readonly requests: Readonly<Record<Operation, number>>;
+  /** The most lists that were under way at once. */
+  readonly mostListsAtOnce: () => number;
+  /** Faults that are still to come. */
+  readonly unusedFaults: () => readonly Fault[];
   add: Store['add'];
   set: Store['set'];
   remove: Store['remove'];
@@ -54,6 +58,7 @@ interface State {
   readonly store: Store;
   readonly faults: FaultBook;
   readonly requests: Record<Operation, number>;
+  readonly lists: { now: number; most: number };
   /** Token -> when it expires. */
   readonly tokens: Map<string, number>;
 }
@@ -66,6 +71,7 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     store: new Store(options.file),
     faults: new FaultBook(),
     requests: { login: 0, list: 0, get: 0, put: 0 },
+    lists: { now: 0, most: 0 },
     tokens: new Map(),
   };
   const server = createServer((request, response) => {
@@ -78,12 +84,14 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
   });
   const address = server.address();
   const port = typeof address === 'object' && address ? address.port : (options.port ?? 0);
-  const { store, faults, requests, tokens } = state;
+  const { store, faults, requests, lists, tokens } = state;
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     tasks: store.tasks,
     audit: store.audit,
     requests,
+    mostListsAtOnce: () => lists.most,
+    unusedFaults: () => faults.unused,
     add: (task) => store.add(task),
     set: (uid, change) => store.set(uid, change),
     remove: (uid) => store.remove(uid),
@@ -115,9 +123,16 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   const operation = operationOf(request.method ?? 'GET', pathname, uid);
   if (!operation) return send(response, page(404));
   state.requests[operation]++;
+  if (operation === 'list') countLists(state.lists, response);
   const wrong = state.faults.take(operation, uid);
   if (wrong) await goWrong(call, operation, wrong);
   else send(response, perform(call, operation));
+}
+
+function countLists(lists: State['lists'], response: ServerResponse): void {
+  lists.now++;
+  lists.most = Math.max(lists.most, lists.now);
+  response.once('close', () => lists.now--);
 }
 
 function operationOf(method: string, path: string, uid: string | undefined): Operation | undefined {

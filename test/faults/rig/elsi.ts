@@ -56,6 +56,7 @@ export async function inElsiWorld(
     await world.operator();
     try {
       await run(elsiWorld(world, { state, syncs, directory, options: { ...CREDENTIALS, file, ...options } }));
+      assert.deepEqual(state.standIn.unusedFaults(), [], 'a fault of the row never came');
       secretive(syncs);
     } catch (error) {
       const log = syncs.flatMap((sync) => sync.log()).slice(-20);
