@@ -1,19 +1,16 @@
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import { MODELS } from './api/resources.ts';
 import { type ModelEntry, parseModel } from './api/seen.ts';
 import { deliverCallbacks } from './callbacks/deliver.ts';
 import { createCallbackMetrics } from './callbacks/metrics.ts';
 import type { Config } from './config.ts';
 import { systemClock } from './controller/clock.ts';
-import { startHealthServer } from './controller/health.ts';
-import { createInformer, type Informer, waitForSync } from './controller/informer.ts';
-import { type ClusterConnection, loadClusterConfig } from './controller/kube-config.ts';
+import { createInformer } from './controller/informer.ts';
+import { loadClusterConfig } from './controller/kube-config.ts';
 import type { Leadership } from './controller/leader.ts';
-import { createLog, type Log } from './controller/log.ts';
-import { createMetrics, type Metrics } from './controller/metrics.ts';
-import { createTransport, type Transport } from './controller/transport.ts';
-import { leadUntilStopped } from './leading.ts';
+import { createLog } from './controller/log.ts';
+import { createMetrics } from './controller/metrics.ts';
+import { createTransport } from './controller/transport.ts';
+import { processIdentity, type Program, runProgram } from './leading.ts';
 import { createModelController } from './reconcilers/model/index.ts';
 import {
   createTaskController,
@@ -30,61 +27,23 @@ export interface ControllerArguments {
 }
 
 /** Everything the controller process is made of. */
-interface Parts {
-  readonly config: Config;
-  readonly connection: ClusterConnection;
-  readonly transport: Transport;
-  readonly models: Informer<ModelEntry>;
+interface Parts extends Program {
   readonly tasks: TaskController;
   readonly runModels: (leading: Leadership, signal: AbortSignal) => Promise<void>;
-  readonly identity: string;
-  readonly log: Log;
-  readonly metrics: Metrics;
 }
 
-/**
- * Runs the controller until the signal aborts. Returns the exit code: 0 after a clean stop,
- * 1 when the lease was lost, because another process may lead by now.
- */
+/** Runs the controller until the signal aborts. Returns the exit code, see `runProgram`. */
 export async function runControllerProcess(given: ControllerArguments): Promise<number> {
-  const log = createLog({
-    level: given.config.log.level,
-    ...(given.config.log.format ? { format: given.config.log.format } : {}),
-  });
-  const parts = await assemble(given, log);
-  const ready = { synced: false };
-  const health = await serveHealth(parts, ready);
-  const watching = new AbortController();
-  const informers = [parts.models, ...parts.tasks.informers];
-  const watches = informers.map((informer) => informer.run(watching.signal));
-  log.info('Started', {
-    version,
-    identity: parts.identity,
-    server: parts.connection.server,
-    namespaces: given.config.namespaces,
-  });
-  try {
-    await waitForSync(informers, given.signal);
-    ready.synced = true;
-    const candidate = { ...parts, lease: given.config.leaderElection };
-    return await leadUntilStopped(
-      candidate,
-      (leadership, stop) => work(parts, leadership, stop),
-      given.signal,
-    );
-  } catch (error) {
-    if (given.signal.aborted) return 0; // stopped before it ever led
-    throw error;
-  } finally {
-    watching.abort(new Error('stopping'));
-    await Promise.all(watches);
-    await health.close();
-    await parts.transport.close();
-    await log.flush();
-  }
+  const parts = await assemble(given);
+  const { tasks, runModels } = parts;
+  const work = async (leadership: Leadership, stop: AbortSignal): Promise<void> => {
+    await Promise.all([tasks.run(leadership, stop), runModels(leadership, stop)]);
+  };
+  return runProgram(parts, work, given.signal);
 }
 
-async function assemble({ config, kubeconfig, context }: ControllerArguments, log: Log): Promise<Parts> {
+async function assemble({ config, kubeconfig, context }: ControllerArguments): Promise<Parts> {
+  const log = createLog(config.log);
   const metrics = createMetrics();
   const connection = await loadClusterConfig({ kubeconfig, context });
   const transport = createTransport(connection, {
@@ -93,7 +52,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     watchIdleMs: config.watchIdleSeconds * 1000,
     userAgent: `analysis-operator/${version}`,
   });
-  const identity = `${process.env['POD_NAME'] ?? hostname()}_${randomUUID().slice(0, 8)}`;
+  const identity = processIdentity();
   const relistMs = config.resyncSeconds * 1000;
   const models = createInformer<ModelEntry>({
     transport,
@@ -121,30 +80,40 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments, lo
     storeAgents: storeAgents(config),
     settings: jobDefaults(config),
     policy,
-    deliver: delivererOf(config, { metrics, log }),
+    deliver: delivererOf(config, { transport, metrics, log }),
     instance: identity,
     log,
     metrics,
   });
   const runModels = createModelController({ transport, models, policy, log, metrics });
-  return { config, connection, transport, models, tasks, runModels, identity, log, metrics };
+  return {
+    lease: config.leaderElection,
+    health: config.health,
+    told: { server: connection.server, namespaces: config.namespaces },
+    informers: [models, ...tasks.informers],
+    connection,
+    transport,
+    tasks,
+    runModels,
+    identity,
+    log,
+    metrics,
+  };
 }
 
 function delivererOf(
   { callbacks: endpoints }: Config,
-  { metrics, log }: Pick<Parts, 'metrics' | 'log'>,
+  { transport, metrics, log }: Pick<Parts, 'transport' | 'metrics' | 'log'>,
 ): TaskControllerOptions['deliver'] {
   if (Object.keys(endpoints).length === 0) return undefined;
   const callbackMetrics = createCallbackMetrics(metrics.registry);
+  // The times of the outbox are the API server's: how old an event is follows from the same clock.
+  const clock = { ...systemClock, now: () => transport.now() };
   return (outboxes, signal) =>
     deliverCallbacks(
-      { ...outboxes, endpoints, clock: systemClock, random: Math.random, metrics: callbackMetrics, log },
+      { ...outboxes, endpoints, clock, random: Math.random, metrics: callbackMetrics, log },
       signal,
     );
-}
-
-async function work({ tasks, runModels }: Parts, leadership: Leadership, stop: AbortSignal): Promise<void> {
-  await Promise.all([tasks.run(leadership, stop), runModels(leadership, stop)]);
 }
 
 function jobDefaults({ agent, imagePullPolicy, store, identity, priorityClasses }: Config) {
@@ -168,22 +137,4 @@ function storeAgents({ storeAgent: agent }: Config) {
     sweep: { settledSeconds: agent.settledStagingSeconds, unknownSeconds: agent.unknownStagingSeconds },
     sweepIntervalMs: sweepIntervalSeconds > 0 ? sweepIntervalSeconds * 1000 : undefined,
   };
-}
-
-/** Ready means: the caches are complete. A follower is ready too; it can take over at once. */
-function serveHealth({ config, metrics, transport }: Parts, ready: { synced: boolean }) {
-  const synced = () => {
-    if (!ready.synced) throw new Error('the caches are not complete yet');
-  };
-  const contact = () => {
-    const silentMs = performance.now() - transport.lastContactMs();
-    if (ready.synced && silentMs > 600_000)
-      throw new Error(`no answer from the API server for ${Math.round(silentMs / 1000)} s`);
-  };
-  return startHealthServer({
-    ...config.health,
-    readyz: { synced },
-    livez: { contact },
-    registry: metrics.registry,
-  });
 }

@@ -1,6 +1,4 @@
-import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { LABEL, ORIGIN_ELSI } from './api/keys.ts';
 import type { AnalysisTask } from './api/objects.ts';
@@ -8,24 +6,23 @@ import { TASKS } from './api/resources.ts';
 import { parseTask } from './api/seen.ts';
 import { resourceClient } from './controller/client.ts';
 import { systemClock } from './controller/clock.ts';
-import { startHealthServer } from './controller/health.ts';
-import { createInformer, type Informer, waitForSync } from './controller/informer.ts';
-import { type ClusterConnection, loadClusterConfig } from './controller/kube-config.ts';
+import { createInformer, type Informer } from './controller/informer.ts';
+import { loadClusterConfig } from './controller/kube-config.ts';
 import type { Leadership } from './controller/leader.ts';
-import { createLog, type Log } from './controller/log.ts';
-import { createMetrics, type Metrics } from './controller/metrics.ts';
-import { createTransport, type Transport } from './controller/transport.ts';
+import { createLog } from './controller/log.ts';
+import { createMetrics } from './controller/metrics.ts';
+import { createTransport } from './controller/transport.ts';
 import { createElsiClient } from './elsi/client.ts';
 import type { ElsiConfig } from './elsi/config.ts';
 import { createHttp } from './elsi/http.ts';
-import { runLoop } from './elsi/loop.ts';
+import { checkRounds, type Rounds, runLoop } from './elsi/loop.ts';
 import { createSyncMetrics, type SyncMetrics } from './elsi/metrics.ts';
 import { createMissingBook } from './elsi/missing.ts';
 import { createRejectionBook } from './elsi/rejections.ts';
 import { type RoundDeps, syncRound } from './elsi/round.ts';
 import type { TaskObject } from './elsi/run.ts';
 import { type Credentials, createSession } from './elsi/session.ts';
-import { leadUntilStopped } from './leading.ts';
+import { processIdentity, type Program, runProgram } from './leading.ts';
 import { version } from './version.ts';
 
 export interface ElsiArguments {
@@ -35,61 +32,22 @@ export interface ElsiArguments {
   readonly signal: AbortSignal;
 }
 
-interface Parts {
+interface Parts extends Program {
   readonly config: ElsiConfig;
-  readonly connection: ClusterConnection;
-  readonly transport: Transport;
   readonly runs: Informer<AnalysisTask>;
-  readonly metrics: Metrics;
   readonly syncMetrics: SyncMetrics;
-  readonly identity: string;
-  readonly log: Log;
-  /** Monotonic ms of the end of the last round, good or bad. */
-  lastRoundMs: number;
+  readonly rounds: Rounds;
 }
 
 const USER_AGENT = `analysis-operator/${version} (elsi-sync)`;
-/** A loop that has not ended a round for this long hangs, whatever ELSI does. */
-const HANGING_MS = 900_000;
-
-/** Runs elsi-sync until the signal aborts. Returns the exit code: 0 after a clean stop, 1 when the lease was lost. */
+/** Runs elsi-sync until the signal aborts. Returns the exit code, see `runProgram`. */
 export async function runElsiProcess(given: ElsiArguments): Promise<number> {
-  const { config, signal } = given;
-  const log = createLog({
-    level: config.log.level,
-    ...(config.log.format ? { format: config.log.format } : {}),
-  });
-  const parts = await assemble(given, log);
-  const health = await serveHealth(parts);
-  const watching = new AbortController();
-  const watch = parts.runs.run(watching.signal);
-  log.info('Started', {
-    version,
-    identity: parts.identity,
-    elsi: config.elsi.baseUrl,
-    namespace: config.namespace,
-  });
-  try {
-    await waitForSync([parts.runs], signal);
-    const candidate = { ...parts, lease: config.leaderElection };
-    return await leadUntilStopped(
-      candidate,
-      (leadership, stop) => synchronise(parts, leadership, stop),
-      signal,
-    );
-  } catch (error) {
-    if (signal.aborted) return 0; // stopped before it ever led
-    throw error;
-  } finally {
-    watching.abort(new Error('stopping'));
-    await watch;
-    await health.close();
-    await parts.transport.close();
-    await log.flush();
-  }
+  const parts = await assemble(given);
+  return runProgram(parts, (leadership, stop) => synchronise(parts, leadership, stop), given.signal);
 }
 
-async function assemble({ config, kubeconfig, context }: ElsiArguments, log: Log): Promise<Parts> {
+async function assemble({ config, kubeconfig, context }: ElsiArguments): Promise<Parts> {
+  const log = createLog(config.log);
   const metrics = createMetrics();
   const connection = await loadClusterConfig({ kubeconfig, context });
   const transport = createTransport(connection, { log, metrics, userAgent: USER_AGENT });
@@ -103,35 +61,28 @@ async function assemble({ config, kubeconfig, context }: ElsiArguments, log: Log
     log,
     metrics,
   });
+  const rounds: Rounds = { since: undefined };
   return {
     config,
+    lease: config.leaderElection,
+    health: config.health,
+    // That ELSI is down makes no restart useful, so it shows in the metrics alone.
+    livez: { rounds: () => checkRounds(rounds, systemClock.monotonicMs()) },
+    told: { elsi: config.elsi.baseUrl, namespace: config.namespace },
+    informers: [runs],
     connection,
     transport,
     runs,
     metrics,
     syncMetrics: createSyncMetrics(metrics.registry),
-    identity: `${process.env['POD_NAME'] ?? hostname()}_${randomUUID().slice(0, 8)}`,
+    rounds,
+    identity: processIdentity(),
     log,
-    lastRoundMs: performance.now(),
   };
-}
-
-/** Ready means: the runs are known. That ELSI is down makes no restart useful, so it shows in the metrics alone. */
-function serveHealth(parts: Parts) {
-  const synced = () => {
-    if (!parts.runs.hasSynced()) throw new Error('the AnalysisTasks are not read yet');
-  };
-  const rounds = () => {
-    const silentMs = performance.now() - parts.lastRoundMs;
-    if (silentMs > HANGING_MS + parts.config.intervalSeconds * 2000)
-      throw new Error(`no round has ended for ${Math.round(silentMs / 1000)} s`);
-  };
-  const { registry } = parts.metrics;
-  return startHealthServer({ ...parts.config.health, readyz: { synced }, livez: { rounds }, registry });
 }
 
 async function synchronise(parts: Parts, leadership: Leadership, stop: AbortSignal): Promise<void> {
-  const { config, syncMetrics, log } = parts;
+  const { config, syncMetrics, rounds, log } = parts;
   const { elsi } = config;
   const http = createHttp({
     baseUrl: elsi.baseUrl,
@@ -144,15 +95,9 @@ async function synchronise(parts: Parts, leadership: Leadership, stop: AbortSign
   });
   const session = createSession(http.exchange, credentialsIn(elsi.credentialsDirectory), systemClock);
   const deps = roundDeps(parts, leadership, createElsiClient(http, session));
-  // Whoever waits for the lease is alive too.
-  parts.lastRoundMs = performance.now();
-  const onRound = (): void => {
-    parts.lastRoundMs = performance.now();
-  };
   const round = (signal: AbortSignal) => syncRound(deps, signal);
   const pacing = { intervalMs: config.intervalSeconds * 1000, clock: systemClock, random: Math.random };
-  await runLoop({ round, ...pacing, metrics: syncMetrics, log, onRound }, stop);
-  await http.close();
+  await runLoop({ round, rounds, ...pacing, metrics: syncMetrics, log }, stop).finally(() => http.close());
 }
 
 function roundDeps(parts: Parts, leadership: Leadership, elsi: RoundDeps['elsi']): RoundDeps {

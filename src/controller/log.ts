@@ -22,7 +22,7 @@ export interface LogOptions {
   /** @default LOG_LEVEL of the environment, else `info` */
   readonly level?: string;
   /** @default text on a terminal, else json */
-  readonly format?: 'json' | 'text';
+  readonly format?: 'json' | 'text' | undefined;
   readonly stream?: NodeJS.WritableStream & { readonly isTTY?: boolean };
 }
 

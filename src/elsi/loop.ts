@@ -4,28 +4,43 @@ import { backoffMs } from '../lib/backoff.ts';
 import { ElsiError } from './errors.ts';
 import type { SyncMetrics } from './metrics.ts';
 
+/** Monotonic ms since which a round is under way; undefined in a pause, and while another process leads. */
+export interface Rounds {
+  since: number | undefined;
+}
+
 export interface LoopDeps {
   readonly round: (signal: AbortSignal) => Promise<void>;
+  /** Kept up to date for whoever asks whether the loop is alive. */
+  readonly rounds: Rounds;
   readonly intervalMs: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly metrics: SyncMetrics;
   readonly log: Log;
-  /** Called after each round, good or bad: the loop is alive. */
-  readonly onRound: () => void;
 }
 
 /** Longest pause while ELSI does not answer. */
 const LONGEST_PAUSE_MS = 300_000;
 
+/** A round that has been under way for this long hangs, whatever ELSI does. */
+const HANGING_MS = 900_000;
+
+/** Throws when a round hangs. A pause, however long ELSI asked for it, is no hanging, nor is waiting for the lease. */
+export function checkRounds({ since }: Rounds, nowMs: number): void {
+  if (since !== undefined && nowMs - since > HANGING_MS)
+    throw new Error(`a round has been under way for ${Math.round((nowMs - since) / 1000)} s`);
+}
+
 /** One round after the other until the signal aborts; never two at once, and no failure ends it. */
 export async function runLoop(deps: LoopDeps, signal: AbortSignal): Promise<void> {
   for (let failures = 0; !signal.aborted; ) {
+    deps.rounds.since = deps.clock.monotonicMs();
     const error = await deps.round(signal).then(
       () => undefined,
       (reason: unknown) => reason,
     );
-    deps.onRound();
+    deps.rounds.since = undefined;
     if (signal.aborted) return;
     if (error !== undefined) {
       deps.metrics.polled('error');

@@ -72,7 +72,7 @@ export function createTaskInformers(
 }
 
 /** What the process runs and waits for, whatever the kind. */
-export type RunningInformer = Pick<Informer<KubeObject>, 'synced' | 'run'>;
+export type RunningInformer = Pick<Informer<KubeObject>, 'synced' | 'hasSynced' | 'run'>;
 
 export function allOf({ tasks, jobs, pods, claims }: TaskInformers): readonly RunningInformer[] {
   return [...tasks, ...jobs, ...pods, ...claims];
