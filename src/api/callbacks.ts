@@ -39,6 +39,10 @@ export interface EndpointPolicy {
   readonly namespaces: readonly string[];
 }
 
+/** Whether tasks of this namespace may name the endpoint. */
+export const mayUse = ({ namespaces }: Pick<EndpointPolicy, 'namespaces'>, namespace: string): boolean =>
+  namespaces.length === 0 || namespaces.includes(namespace);
+
 /** How it ended with an event: the receiver has it, or it was given up. */
 export type Ended = 'delivered' | 'givenUp';
 

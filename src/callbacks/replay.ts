@@ -1,4 +1,4 @@
-import { END_EVENTS, outboxEntry } from '../api/callbacks.ts';
+import { END_EVENTS, mayUse, outboxEntry } from '../api/callbacks.ts';
 import type { AnalysisTask } from '../api/objects.ts';
 import type { Endpoint } from './config.ts';
 import { deliverOnce } from './deliver.ts';
@@ -30,6 +30,8 @@ export async function replayEnd(task: AnalysisTask, options: ReplayOptions): Pro
       throw new Error(
         `endpoint "${wanted}" is not in the configuration: it has ${Object.keys(options.endpoints).join(', ') || 'none'}`,
       );
+    if (!mayUse(endpoint, namespace))
+      throw new Error(`endpoint "${wanted}" is not for tasks of namespace ${namespace}`);
     const entry = outboxEntry(uid, { event, sequence: 2, endpoint: wanted, at: new Date(finishedAt) });
     // oxlint-disable-next-line no-await-in-loop -- few endpoints, and one line after the other
     const answer = await deliverOnce({ task, entry, endpoint }, new Date(), options.signal);

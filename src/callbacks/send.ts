@@ -1,4 +1,5 @@
 import { Agent, request } from 'undici';
+import { retryAfterMs } from '../lib/retry-after.ts';
 import { type Address, pinned } from './addresses.ts';
 
 /** What a receiver said to one delivery. */
@@ -52,11 +53,11 @@ export async function send(delivery: Delivery): Promise<Answer> {
   }
 }
 
-function judge(status: number, retryAfter: string | string[] | undefined): Answer {
+function judge(status: number, header: string | string[] | undefined): Answer {
   if (status >= 200 && status < 300) return { is: 'delivered' };
   const why = `the receiver answered ${status}`;
   if (status === GONE) return { is: 'refused', why: `${why}: it wants no more events` };
-  const seconds = Number(Array.isArray(retryAfter) ? retryAfter[0] : retryAfter);
-  if (!Number.isFinite(seconds) || seconds < 0) return { is: 'failed', why };
-  return { is: 'failed', why, retryAfterMs: Math.min(seconds * 1000, LONGEST_RETRY_AFTER_MS) };
+  const asked = retryAfterMs(header);
+  if (asked === undefined) return { is: 'failed', why };
+  return { is: 'failed', why, retryAfterMs: Math.min(asked, LONGEST_RETRY_AFTER_MS) };
 }

@@ -13,7 +13,11 @@ export async function readSecrets(directory: string): Promise<Secrets> {
   const read = (name: string): Promise<string> =>
     readFile(join(directory, name), 'utf8').then(
       (text) => text.trim(),
-      () => '',
+      (error: unknown) => {
+        // Signing with `previous` alone because `secret` cannot be read just now would fail where it was dropped.
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+        throw error;
+      },
     );
   const secrets = [await read('secret'), await read('previous')].filter((secret) => secret !== '');
   if (secrets.length === 0)

@@ -1,3 +1,4 @@
+import { retryAfterMs } from '../lib/retry-after.ts';
 import { reasonOf } from './clock.ts';
 import type { StatusDetails } from './api-error.ts';
 import { ApiError, BodyTooLargeError, UnknownOutcomeError, UnreachableError } from './api-error.ts';
@@ -23,7 +24,7 @@ export function statusErrorOf(
   text: string,
 ): ApiError {
   const { reason, message, details } = parseStatus(text);
-  const retryAfterMs = retryAfterMsOf(headers['retry-after']) ?? secondsToMs(details?.retryAfterSeconds);
+  const waitMs = retryAfterMs(headers['retry-after']) ?? secondsToMs(details?.retryAfterSeconds);
   return new ApiError({
     method,
     path,
@@ -31,7 +32,7 @@ export function statusErrorOf(
     ...(reason === undefined ? {} : { reason }),
     message: (message ?? text).slice(0, MESSAGE_CHARS),
     ...(details === undefined ? {} : { details }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }),
   });
 }
 
@@ -112,12 +113,6 @@ function statusFields(value: unknown): StatusBody {
     ...(typeof message === 'string' ? { message } : {}),
     ...(isRecord(details) ? { details } : {}),
   };
-}
-
-/** Retry-After in seconds; the API server never sends the date form. */
-function retryAfterMsOf(header: string | string[] | undefined): number | undefined {
-  const text = Array.isArray(header) ? header[0] : header;
-  return text !== undefined && /^\d{1,6}$/.test(text) ? secondsToMs(Number(text)) : undefined;
 }
 
 const secondsToMs = (seconds: number | undefined): number | undefined =>

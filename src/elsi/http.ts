@@ -1,4 +1,5 @@
 import { Agent, request } from 'undici';
+import { retryAfterMs } from '../lib/retry-after.ts';
 import { ElsiError } from './errors.ts';
 
 export interface ExchangeOptions {
@@ -122,7 +123,7 @@ async function answered(
     await answer.dump({ limit: MAX_PAGE_BYTES }).catch(() => undefined);
     throw new ElsiError(`${method} ${path}: ELSI answered ${status}`, {
       status,
-      ...retryAfter(headers['retry-after']),
+      retryAfterMs: retryAfterMs(headers['retry-after']),
     });
   }
   let bytes = 0;
@@ -134,11 +135,6 @@ async function answered(
       });
     use(chunk);
   }
-}
-
-function retryAfter(value: string | string[] | undefined): { retryAfterMs?: number } {
-  const seconds = Number(Array.isArray(value) ? value[0] : value);
-  return Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: Math.min(seconds, 3600) * 1000 } : {};
 }
 
 function parse({ method, path }: ExchangeOptions, text: string): unknown {

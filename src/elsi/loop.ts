@@ -51,10 +51,14 @@ export async function runLoop(deps: LoopDeps, signal: AbortSignal): Promise<void
   }
 }
 
+/** One wrong Retry-After must not silence the process for days. */
+const LONGEST_ASKED_MS = 3_600_000;
+
 /** The interval with a tenth of jitter; after failures longer and longer, and never sooner than ELSI asked for. */
 function pauseMs({ intervalMs, random }: LoopDeps, failures: number, error: unknown): number {
   if (failures === 0) return intervalMs * (0.9 + 0.2 * random());
   const longest = Math.max(LONGEST_PAUSE_MS, intervalMs);
   const wait = backoffMs(failures - 1, { baseMs: intervalMs, maxMs: longest, jitter: 0.5 }, random);
-  return Math.max(wait, error instanceof ElsiError ? (error.retryAfterMs ?? 0) : 0);
+  const asked = error instanceof ElsiError ? (error.retryAfterMs ?? 0) : 0;
+  return Math.max(wait, Math.min(asked, LONGEST_ASKED_MS));
 }

@@ -1,3 +1,4 @@
+import { mayUse } from '../../api/callbacks.ts';
 import type { AnalysisModel } from '../../api/objects.ts';
 import { dashProblems } from '../../jobs/argv.ts';
 import { easedParameters } from '../../jobs/easing.ts';
@@ -101,7 +102,7 @@ function requestProblems({ task, policy }: Observed): string[] {
 
 function callbackProblems({ spec, metadata }: Observed['task'], { callbacks }: Observed['policy']): string[] {
   const usable = Object.entries(callbacks)
-    .filter(([, { namespaces }]) => namespaces.length === 0 || namespaces.includes(metadata.namespace))
+    .filter(([, endpoint]) => mayUse(endpoint, metadata.namespace))
     .map(([name]) => name);
   const choice =
     usable.length > 0

@@ -1,4 +1,4 @@
-import { type CallbackEvent, END_EVENTS, outboxEntry } from '../../api/callbacks.ts';
+import { type CallbackEvent, END_EVENTS, mayUse, outboxEntry } from '../../api/callbacks.ts';
 import type { OutboxEntry, TaskStatus } from '../../api/task.ts';
 import type { Observed } from './observed.ts';
 
@@ -16,8 +16,11 @@ export function outboxOf(seen: Observed, next: TaskStatus): readonly OutboxEntry
   return [...waiting, ...(started ? entries(seen, 'started', 1) : []), ...(end ? entries(seen, end, 2) : [])];
 }
 
-/** One entry for each endpoint of the task that wants the event. */
+/** One entry for each endpoint of the task that wants the event, and that the task may use: a refused one learns nothing. */
 function entries({ task, policy, now }: Observed, event: CallbackEvent, sequence: number): OutboxEntry[] {
-  const wanted = (task.spec.callbacks ?? []).filter((name) => policy.callbacks[name]?.events.includes(event));
+  const wanted = (task.spec.callbacks ?? []).filter((name) => {
+    const endpoint = policy.callbacks[name];
+    return endpoint?.events.includes(event) && mayUse(endpoint, task.metadata.namespace);
+  });
   return wanted.map((endpoint) => outboxEntry(task.metadata.uid, { event, sequence, endpoint, at: now }));
 }

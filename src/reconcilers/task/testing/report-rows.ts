@@ -39,6 +39,7 @@ export const reportRows: Rows = {
     }),
     phase: 'Failed',
     message: /endpoint "lab", which this task may not use: .* none for this namespace/,
+    outbox: [],
   },
   'tells that the model started': {
     given: seen({
