@@ -7,7 +7,7 @@ import { close, closeSync, fstatSync, open, openSync, read, readSync } from 'nod
 import { constants } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { promisify } from 'node:util';
-import { mapBounded } from './concurrent.ts';
+import { mapBounded } from '../lib/concurrent.ts';
 
 /** Reads into a buffer at a position of an open file; the answer is the number of bytes. */
 export type ReadAt = (buffer: Buffer, position: number) => number | Promise<number>;

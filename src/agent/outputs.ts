@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import type { Dirent } from 'node:fs';
 import { chmod, lstat, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { inBatches, mapBounded } from './concurrent.ts';
+import { inBatches, mapBounded } from '../lib/concurrent.ts';
 import { writeLines } from './lines.ts';
 import { MANIFEST, manifestBlocks } from './manifest.ts';
 import { manifestHead, PathList } from './manifest-content.ts';

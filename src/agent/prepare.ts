@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { AgentReport, AgentRequest } from '../api/request.ts';
 import { EXIT } from '../api/request.ts';
 import { planLine } from '../api/loop.ts';
-import { inBatches } from './concurrent.ts';
+import { inBatches } from '../lib/concurrent.ts';
 import type { AgentOptions } from './context.ts';
 import { shown } from './failure.ts';
 import { TextWriter } from './lines.ts';

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest } from '../api/request.ts';
 import { EXIT } from '../api/request.ts';
-import { inBatches, mapBounded } from './concurrent.ts';
+import { inBatches, mapBounded } from '../lib/concurrent.ts';
 import type { AgentOptions } from './context.ts';
 import { AgentFailure, errorCode, isStorageError, shown } from './failure.ts';
 import { judge } from './judge.ts';

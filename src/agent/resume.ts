@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { copyFile, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { inBatches, mapBounded } from './concurrent.ts';
+import { inBatches, mapBounded } from '../lib/concurrent.ts';
 import { isMissing } from './failure.ts';
 import { inspectOutput } from './inspect.ts';
 import type { OutputRule } from './inspect.ts';

@@ -22,13 +22,18 @@ export interface Change {
 
 export interface Listing {
   readonly tasks: ReadonlyMap<string, ElsiTask>;
+  /** Items that cannot be read, the first of them. */
   readonly bad: readonly BadItem[];
+  /** How many there are in all. */
+  readonly badItems: number;
+  /** Every task that the list names, readable or not. */
+  readonly named: ReadonlySet<string>;
   /** Items in all, duplicates included. */
   readonly items: number;
 }
 
 const TASKS_PATH = '/api/analytics/services/tasks';
-/** Items that cannot be read are counted, but not all kept. */
+/** Items that cannot be read are all counted, but not all told. */
 const MAX_BAD = 1000;
 const anything = z.unknown();
 
@@ -91,15 +96,19 @@ interface Reader {
 function createReader(): Reader {
   const tasks = new Map<string, ElsiTask>();
   const bad: BadItem[] = [];
+  const named = new Set<string>();
+  let badItems = 0;
   let items = 0;
   let isArray: boolean | undefined;
   let problem: Error | undefined;
   const parser = new JSONParser({ paths: ['$.*'], keepStack: false });
-  parser.onValue = ({ value, parent }) => {
-    isArray ??= Array.isArray(parent);
+  parser.onValue = ({ value }) => {
     items++;
     const parsed = parseItem(anything.parse(value));
+    const { uid } = parsed.ok ? parsed.task : parsed.bad;
+    if (uid !== undefined) named.add(uid);
     if (!parsed.ok) {
+      badItems++;
       if (bad.length < MAX_BAD) bad.push(parsed.bad);
     } else if (!tasks.has(parsed.task.uid)) tasks.set(parsed.task.uid, parsed.task);
   };
@@ -115,7 +124,7 @@ function createReader(): Reader {
     end() {
       if (!parser.isEnded || problem || isArray !== true)
         throw new ElsiError('The list of tasks is no whole JSON array', problem ? { cause: problem } : {});
-      return { tasks, bad, items };
+      return { tasks, bad, badItems, named, items };
     },
   };
 }

@@ -8,19 +8,19 @@ const SUDDEN_SHARE = 0.5;
 /** What absence from a list may be believed to mean: a proxy's empty page must cancel nothing. */
 export interface MissingBook {
   /** Notes a complete list; returns the uids of `known` that are missing for good. */
-  note(listing: Listing, known: Iterable<string>): ReadonlySet<string>;
+  note(listing: Pick<Listing, 'named' | 'items'>, known: Iterable<string>): ReadonlySet<string>;
 }
 
 export function createMissingBook(): MissingBook {
   let misses = new Map<string, number>();
   let lastItems = 0;
   return {
-    note({ tasks, bad, items }, known) {
+    note({ named, items }, known) {
       const isSudden = items < lastItems * (1 - SUDDEN_SHARE);
       lastItems = items;
-      const seen = new Set([...tasks.keys(), ...bad.flatMap(({ uid }) => uid ?? [])]);
       const next = new Map<string, number>();
-      for (const uid of known) if (!seen.has(uid)) next.set(uid, (misses.get(uid) ?? 0) + (isSudden ? 0 : 1));
+      for (const uid of known)
+        if (!named.has(uid)) next.set(uid, (misses.get(uid) ?? 0) + (isSudden ? 0 : 1));
       misses = next;
       return new Set([...misses].filter(([, count]) => count >= BELIEVED_AFTER).map(([uid]) => uid));
     },

@@ -4,7 +4,9 @@ import { isAlreadyExists, isConflict } from '../controller/api-error.ts';
 import type { ResourceClient } from '../controller/client.ts';
 import { LeadershipLostError } from '../controller/leader.ts';
 import type { Log } from '../controller/log.ts';
+import { mapBounded } from '../lib/concurrent.ts';
 import type { ElsiClient } from './client.ts';
+import { ElsiError } from './errors.ts';
 import { type Action, acknowledged, planRound, type Policies } from './plan.ts';
 import type { MissingBook } from './missing.ts';
 import type { SyncMetrics } from './metrics.ts';
@@ -33,31 +35,33 @@ export interface RoundDeps {
 /** Actions at once: ELSI is a web application with other users. */
 const CONCURRENCY = 4;
 
-/** One round: list, plan, act. Throws when there is no list; a failed action is only counted, the next round has it again. */
+/**
+ * One round: list, plan, act. A failed action is only counted, the next round has it again. Throws when there is no list,
+ * and when ELSI asks for time: the pause is the loop's.
+ */
 export async function syncRound(deps: RoundDeps, signal: AbortSignal): Promise<void> {
   const listed = await deps.elsi.list(signal);
   deps.metrics.polled('success', listed.items);
-  deps.metrics.rejected(listed.bad.length);
+  deps.metrics.rejected(listed.badItems);
   const runs = deps.runs();
   const known = runs.flatMap((run) => runOf(run)?.uid ?? []);
   const missing = deps.missing.note(listed, known);
   const { settings, policies } = deps;
-  const waiting = planRound({ listed, runs, missing, settings, policies });
-  await Promise.all(Array.from({ length: CONCURRENCY }, () => work(deps, waiting, signal)));
+  const actions = planRound({ listed, runs, missing, settings, policies });
+  await mapBounded(actions, CONCURRENCY, (action) => attempt(deps, action, signal));
   tellBacklog(deps);
 }
 
-async function work(deps: RoundDeps, waiting: Action[], signal: AbortSignal): Promise<void> {
-  for (let action = waiting.shift(); action && !signal.aborted; action = waiting.shift()) {
-    try {
-      // oxlint-disable-next-line no-await-in-loop -- a worker does one thing at a time
-      if (await carryOut(deps, action, signal)) deps.metrics.did(action.do);
-    } catch (error) {
-      if (signal.aborted || error instanceof LeadershipLostError) throw error;
-      if (isConflict(error) || isAlreadyExists(error)) continue; // somebody was faster; the next round sees what is
-      deps.metrics.failed(action.do);
-      deps.log.warn('Cannot carry out', { action: action.do, uid: action.uid, error });
-    }
+async function attempt(deps: RoundDeps, action: Action, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  try {
+    if (await carryOut(deps, action, signal)) deps.metrics.did(action.do);
+  } catch (error) {
+    if (signal.aborted || error instanceof LeadershipLostError) throw error;
+    if (isConflict(error) || isAlreadyExists(error)) return; // somebody was faster; the next round sees what is
+    deps.metrics.failed(action.do);
+    deps.log.warn('Cannot carry out', { action: action.do, uid: action.uid, error });
+    if (error instanceof ElsiError && error.retryAfterMs !== undefined) throw error;
   }
 }
 

@@ -6,6 +6,7 @@ import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { API_VERSION } from '../../src/api/keys.ts';
 import { type ElsiWorld, inElsiWorld } from './rig/elsi.ts';
+import { memoryOf } from './rig/measure.ts';
 import { row } from './rig/row.ts';
 import { RECOVERY_MS } from './rig/world.ts';
 
@@ -142,8 +143,7 @@ describe('J tasks of ELSI', () => {
           elsi.standIn.inject({ on: 'list', do: fault });
           const sync = await elsi.sync({ config: { leaderElection: { enabled: false } } });
           await elsi.shows(uid, 'COMPLETED');
-          const text = await (await fetch(`${sync.healthUrl}/metrics`)).text();
-          const bytes = Number(/^process_resident_memory_bytes (\d+)/m.exec(text)?.[1]);
+          const { peak: bytes } = await memoryOf(sync);
           assert.ok(bytes < 600 * 2 ** 20, `${Math.round(bytes / 2 ** 20)} MiB`);
           await elsi.world.sound(expectations([uid]));
         }),
@@ -200,6 +200,7 @@ describe('J tasks of ELSI', () => {
     '500': { kind: 'status', status: 500, page: true },
     hang: { kind: 'hang' },
     '409': { kind: 'status', status: 409 },
+    '429': { kind: 'status', status: 429, retryAfter: 2 },
   } as const;
   for (const [name, fault] of Object.entries(losses))
     row(`J5/${name}`, 'every PUT gets lost once: ELSI shows the end in the end, told once in effect', () =>

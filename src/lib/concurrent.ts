@@ -1,19 +1,28 @@
-/** Maps with at most `limit` calls in flight; results keep the order of the items. The first error wins. */
+/**
+ * Maps with at most `limit` calls in flight; results keep the order of the items. After an error nothing more is begun,
+ * and it is thrown once nothing is under way any more.
+ */
 export async function mapBounded<Item, Result>(
   items: readonly Item[],
   limit: number,
   map: (item: Item) => Promise<Result>,
 ): Promise<Result[]> {
   const results: Result[] = [];
+  const errors: unknown[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) {
+    for (let index = next++; index < items.length && errors.length === 0; index = next++) {
       const item = items[index];
+      if (item === undefined) continue;
       // oxlint-disable-next-line no-await-in-loop -- the bound is the number of workers
-      if (item !== undefined) results[index] = await map(item);
+      await map(item).then(
+        (result) => (results[index] = result),
+        (error: unknown) => errors.push(error),
+      );
     }
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  if (errors.length > 0) throw errors[0];
   return results;
 }
 
