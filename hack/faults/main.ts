@@ -59,6 +59,7 @@ async function runRows(only: readonly string[] | undefined, { resultsFile, jobs 
   const rows = only?.filter((id) => !id.startsWith(MUTANT));
   if (rows?.length === 0) return false;
   const [part, parts] = shard();
+  const before = readResults(resultsFile).length;
   const chosen = rows ? { FAULTS_ONLY: rows.join(',') } : {};
   const runs = Array.from({ length: rows ? 1 : jobs }, (_, index) =>
     runMocha([FAULT_FILES], {
@@ -67,8 +68,13 @@ async function runRows(only: readonly string[] | undefined, { resultsFile, jobs 
       ...chosen,
     }),
   );
-  // A run that ends badly without a failed row of its own broke before or between rows.
-  return (await Promise.all(runs)).some(({ code, output }) => code !== 0 && countsOf(output, 0).failed === 0);
+  const failures = (await Promise.all(runs))
+    .filter(({ code }) => code !== 0)
+    .map(({ code, output }) => countsOf(output, code).failed);
+  const recorded = readResults(resultsFile)
+    .slice(before)
+    .filter(({ ok }) => !ok).length;
+  return failures.reduce((sum, failed) => sum + failed, 0) > recorded;
 }
 
 function close(
@@ -80,7 +86,9 @@ function close(
   if (isComplete) writeReport(summary);
   for (const { id, title, error } of summary.failed) console.log(`FAILED ${id} ${title}\n  ${error ?? ''}`);
   if (crashed) console.log('FAILED: the run itself broke; see above');
-  const violations = summary.failed.length + (crashed ? 1 : 0);
+  const absent = (only ?? []).filter((id) => summary.results.every((shown) => shown.id !== id));
+  if (absent.length > 0) console.log(`FAILED: nothing is called ${absent.join(', ')}`);
+  const violations = summary.failed.length + absent.length + (crashed ? 1 : 0);
   const { rows, plans, killed, mutants } = summary;
   console.log(`faults: ${rows} rows, ${plans} plans, ${violations} violations, mutants ${killed}/${mutants}`);
   return violations === 0 && rows + plans + mutants > 0 ? 0 : 1;

@@ -48,17 +48,26 @@ export async function runMutants(
 async function tryMutant(id: string, mutant: Mutant, resultsFile: string): Promise<void> {
   console.log(`\n=== mutant ${mutant.name}: ${mutant.breaks}; ${mutant.row} must fail ===`);
   const started = performance.now();
-  const error = await outcomeOf(mutant);
+  const outcome = await outcomeOf(mutant);
   const ms = Math.round(performance.now() - started);
-  const entry = { id, title: mutant.breaks, ok: error === undefined, ms, ...(error ? { error } : {}) };
+  const isKilled = 'said' in outcome;
+  const entry = {
+    id,
+    title: mutant.breaks,
+    ok: isKilled,
+    ms,
+    ...(isKilled ? { said: outcome.said.slice(0, 500) } : { error: outcome.alive }),
+  };
   appendFileSync(resultsFile, `${JSON.stringify(entry)}\n`);
   console.log(
-    `=== mutant ${mutant.name}: ${error ?? `killed by ${mutant.row}`} (${Math.round(ms / 1000)} s) ===`,
+    `=== mutant ${mutant.name}: ${isKilled ? `killed by ${mutant.row}` : outcome.alive} (${Math.round(ms / 1000)} s) ===`,
   );
 }
 
-/** Undefined when the row caught the mutant, else why not. */
-async function outcomeOf(mutant: Mutant): Promise<string | undefined> {
+/** Why a mutant proves nothing, or what its row said when it caught it. */
+type Outcome = { readonly alive: string } | { readonly said: string };
+
+async function outcomeOf(mutant: Mutant): Promise<Outcome> {
   const directory = await mkdtemp(join(tmpdir(), 'mutant-'));
   const results = join(directory, 'results.jsonl');
   try {
@@ -71,10 +80,11 @@ async function outcomeOf(mutant: Mutant): Promise<string | undefined> {
       ANALYSIS_OPERATOR_SOURCE: directory,
     });
     const [row] = readResults(results).filter(({ id }) => id === mutant.row);
-    if (!row) return `row ${mutant.row} did not run`;
-    if (row.ok) return `alive: row ${mutant.row} passes with it`;
+    if (!row) return { alive: `row ${mutant.row} did not run` };
+    if (row.ok) return { alive: `alive: row ${mutant.row} passes with it` };
     // A mutant that cannot even start is caught by anything: it proves nothing.
-    return row.error?.includes('controller did not start') ? `broken: ${row.error}` : undefined;
+    const said = row.error ?? '';
+    return said.includes('controller did not start') ? { alive: `broken: ${said}` } : { said };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

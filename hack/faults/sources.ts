@@ -3,8 +3,16 @@ import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ROOT } from '../gen/files.ts';
 
-/** What a result depends on: the program, the rig and the cluster's recipe. */
-const SOURCES = ['src/**/*.ts', 'test/{faults,support}/**/*', 'hack/{cluster,faults}/**/*', 'crds/*.yaml'];
+/** What a result depends on: the program and what it is made of, the chart, the rig and the cluster's recipe. */
+const SOURCES = [
+  'src/**/*.ts',
+  'test/{faults,support}/**/*',
+  'hack/{cluster,faults,elsi-stand-in}/**/*',
+  'hack/helm.ts',
+  'charts/**/*',
+  'crds/*.yaml',
+  'package-lock.json',
+];
 
 /** Names the state of the sources: a result counts only for the sources it was made with. */
 export async function sourcesHash(): Promise<string> {

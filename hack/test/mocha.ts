@@ -5,8 +5,11 @@ export interface Counts {
   readonly failed: number;
 }
 
+/** Mocha prints its summary after the last hook; what keeps it from exiting then is a leak of a test. */
+const LINGER = { after: /^ {2}\d+ passing\b/m, ms: 60_000 };
+
 export function runMocha(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Finished> {
-  return run('mocha', ['--no-config', '--no-color', ...args], env);
+  return run('mocha', ['--no-config', '--no-color', ...args], env, LINGER);
 }
 
 /**

@@ -4,14 +4,9 @@ import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Hands, handsIn, type Policy } from './rig/hands.ts';
 import { row } from './rig/row.ts';
-import type { Seen } from './rig/rules.ts';
+import { claimed, isCreation, isLate, running, starting } from './rig/states.ts';
 import { publications } from './rig/volume.ts';
 import { COPY, type Expected, inWorld, RECOVERY_MS, type World } from './rig/world.ts';
-
-const isCreation = ({ method, path }: Seen): boolean => method === 'POST' && path.endsWith('/jobs');
-
-/** The create request of the task `claimed`. */
-const isLate = (request: Seen): boolean => isCreation(request) && request.body.includes('"claimed-');
 
 /** A task in each phase, by name. */
 const PHASES: Readonly<Record<string, (world: World, hands: Hands) => Promise<void>>> = {
@@ -19,23 +14,9 @@ const PHASES: Readonly<Record<string, (world: World, hands: Hands) => Promise<vo
     await world.submit('waiting', { model: modelToCome(world) });
     await world.until('waiting', 'waits for its model', ({ reason }) => reason === 'ModelNotFound');
   },
-  async claimed(world) {
-    // The create request is on its way when the task is deleted.
-    const sent = Promise.withResolvers<void>();
-    world.proxy.inject({ matches: isLate, fault: { do: 'delay', ms: 3000 }, onHit: sent.resolve });
-    await world.submit('claimed');
-    await sent.promise;
-  },
-  async starting(world, hands) {
-    world.node.script('starting', () => ({ model: 'waits' }));
-    await world.submit('starting');
-    await hands.pod('starting');
-  },
-  async running(world) {
-    world.node.script('running', () => ({ model: 'hangs', stopMs: 1000 }));
-    await world.submit('running');
-    await world.running('running');
-  },
+  claimed: (world) => claimed(world, 3000),
+  starting,
+  running: (world) => running(world, 1000),
   async retrying(world) {
     world.node.script('retrying', () => ({ model: 'fails' }));
     await world.submit('retrying');
@@ -45,7 +26,7 @@ const PHASES: Readonly<Record<string, (world: World, hands: Hands) => Promise<vo
     world.node.script('stopping', () => ({ model: 'hangs', stopMs: 3000 }));
     await world.submit('stopping');
     await world.running('stopping');
-    expectOk(await world.lab.patchTask('stopping', { spec: { desired: 'Cancel' } }));
+    await world.desire('stopping', 'Cancel');
     await world.until('stopping', 'Cancelling', ({ reason }) => reason === 'Cancelling');
   },
   async terminal(world) {
@@ -61,9 +42,9 @@ const modelToCome = ({ lab }: World): string => `late-${lab.namespace}`.slice(0,
 
 async function reachEveryPhase(world: World): Promise<Hands> {
   const hands = handsIn(world);
-  const { claimed, ...lasting } = PHASES;
+  const { claimed: claim, ...lasting } = PHASES;
   await Promise.all(Object.values(lasting).map((reach) => reach(world, hands)));
-  await claimed?.(world, hands); // the last one, because it does not last
+  await claim?.(world, hands); // the last one, because it does not last
   return hands;
 }
 

@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe } from 'mocha';
-import { expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { waitsFor } from '../support/kubelet.ts';
 import { type Hands, handsIn } from './rig/hands.ts';
 import { row } from './rig/row.ts';
 import type { Seen } from './rig/rules.ts';
+import { claimed, running, starting } from './rig/states.ts';
 import { publications } from './rig/volume.ts';
 import { COPY, inWorld, RECOVERY_MS, type World } from './rig/world.ts';
-
-const desire = async (world: World, task: string, desired: string): Promise<void> =>
-  void expectOk(await world.lab.patchTask(task, { spec: { desired } }));
 
 /** Brings a task of that name into a state from which it is to be cancelled. */
 const STATES: Readonly<Record<string, (world: World, hands: Hands) => Promise<unknown>>> = {
@@ -18,24 +15,9 @@ const STATES: Readonly<Record<string, (world: World, hands: Hands) => Promise<un
     await world.submit('unclaimed', { model: 'no-such-model' });
     await world.until('unclaimed', 'waits', ({ reason }) => reason === 'ModelNotFound');
   },
-  async claimed(world) {
-    const sent = Promise.withResolvers<void>();
-    const matches = ({ method, path, body }: Seen): boolean =>
-      method === 'POST' && path.endsWith('/jobs') && body.includes('"claimed-');
-    world.proxy.inject({ matches, fault: { do: 'delay', ms: 2000 }, onHit: sent.resolve });
-    await world.submit('claimed');
-    await sent.promise;
-  },
-  async starting(world, hands) {
-    world.node.script('starting', () => ({ model: 'waits' }));
-    await world.submit('starting');
-    await hands.pod('starting');
-  },
-  async running(world) {
-    world.node.script('running', () => ({ model: 'hangs', stopMs: 1500 }));
-    await world.submit('running');
-    await world.running('running');
-  },
+  claimed: (world) => claimed(world, 2000),
+  starting,
+  running: (world) => running(world, 1500),
   async pausing(world) {
     world.node.script('pausing', () => ({ model: 'fails' }));
     await world.submit('pausing');
@@ -45,13 +27,13 @@ const STATES: Readonly<Record<string, (world: World, hands: Hands) => Promise<un
     world.node.script('suspending', () => ({ model: 'hangs', stopMs: 1500 }));
     await world.submit('suspending');
     await world.running('suspending');
-    await desire(world, 'suspending', 'Suspend');
+    await world.desire('suspending', 'Suspend');
   },
   async suspended(world) {
     world.node.script('suspended', () => ({ model: 'hangs' }));
     await world.submit('suspended');
     await world.running('suspended');
-    await desire(world, 'suspended', 'Suspend');
+    await world.desire('suspended', 'Suspend');
     await world.until('suspended', 'Suspended', ({ reason }) => reason === 'Suspended');
   },
 };
@@ -62,7 +44,7 @@ async function cancelledInEveryState(world: World): Promise<void> {
   await Promise.all(
     Object.entries(STATES).map(async ([task, reach]) => {
       await reach(world, hands);
-      await desire(world, task, 'Cancel');
+      await world.desire(task, 'Cancel');
     }),
   );
   const tasks = Object.keys(STATES);
@@ -77,7 +59,7 @@ async function publishedMeanwhile(world: World, desired: 'Cancel' | 'Suspend'): 
   const hands = handsIn(world);
   world.node.script('t', () => ({
     async onPublished() {
-      await desire(world, 't', desired);
+      await world.desire('t', desired);
       const { metadata } = await hands.job('t');
       const deleting = async () =>
         (await world.lab.jobs('t')).some((job) => job.metadata.name === metadata.name && isDeleted(job))
@@ -117,9 +99,9 @@ async function suspendedAndResumed(world: World): Promise<void> {
   await world.operator({ config: STRICT });
   await world.submit('t');
   await world.running('t');
-  for (const desired of ['Suspend', 'Run', 'Suspend']) await desire(world, 't', desired);
+  for (const desired of ['Suspend', 'Run', 'Suspend'] as const) await world.desire('t', desired);
   await world.until('t', 'Suspended', ({ reason }) => reason === 'Suspended');
-  await desire(world, 't', 'Run');
+  await world.desire('t', 'Run');
   await goneOnFree(world);
 }
 
@@ -128,9 +110,9 @@ async function resumedAtOnce(world: World): Promise<void> {
   await world.operator({ config: STRICT });
   await world.submit('t');
   await world.running('t');
-  await desire(world, 't', 'Suspend');
+  await world.desire('t', 'Suspend');
   await world.until('t', 'Suspending', ({ reason }) => reason === 'Suspending');
-  await desire(world, 't', 'Run');
+  await world.desire('t', 'Run');
   await goneOnFree(world);
 }
 

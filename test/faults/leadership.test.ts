@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe } from 'mocha';
 import { z } from 'zod';
-import { API_VERSION } from '../../src/api/keys.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Operator } from '../support/operator.ts';
+import { taskPath } from './rig/given.ts';
 import type { Pod } from './rig/pod.ts';
 import { metricOf } from './rig/measure.ts';
 import { type Proxy, startProxy } from './rig/proxy.ts';
@@ -21,7 +21,7 @@ const terms = (operator: Operator): number =>
 const leads = (operator: Operator, deadlineMs = RECOVERY_MS): Promise<true> =>
   eventually('it leads', () => (terms(operator) > 0 ? true : undefined), deadlineMs);
 
-const isWrite = ({ method, path }: Logged): boolean => method !== 'GET' && !path.includes('/leases/');
+const changes = ({ method, path }: Logged): boolean => method !== 'GET' && !path.includes('/leases/');
 
 interface Pair {
   readonly world: World;
@@ -75,10 +75,10 @@ describe('E1 the leader stops', () => {
         assert.equal(claim.hits(), 1);
         await world.ended('task');
         await world.submit('after');
-        const before = own.log.filter(isWrite).length;
+        const before = own.log.filter(changes).length;
         first.signal('SIGCONT');
         assert.equal(await first.exited(), 1, 'it says that it lost the lease');
-        assert.deepEqual(own.log.filter(isWrite).slice(before), []);
+        assert.deepEqual(own.log.filter(changes).slice(before), []);
         await world.sound({ task: 'Succeeded', after: 'Succeeded' });
       }),
     { smoke: true },
@@ -154,12 +154,12 @@ describe('E2 the leader is cut off', () => {
         times: Number.POSITIVE_INFINITY,
       });
       await leads(second);
-      const before = own.log.filter(isWrite).length;
+      const before = own.log.filter(changes).length;
       await world.desire('cancelled', 'Cancel');
       await world.submit('after');
       assert.equal(await first.exited(), 1);
       await world.sound({ cancelled: 'Cancelled', after: 'Succeeded' });
-      assert.deepEqual(own.log.filter(isWrite).slice(before), []);
+      assert.deepEqual(own.log.filter(changes).slice(before), []);
     }),
   );
 });
@@ -309,9 +309,6 @@ describe('E6 an upgrade and the way back', () => {
 const versionless = z.object({
   status: z.object({ later: z.unknown(), attempt: z.object({ later: z.unknown() }) }),
 });
-
-const taskPath = ({ lab }: World, task: string): string =>
-  `/apis/${API_VERSION}/namespaces/${lab.namespace}/analysistasks/${task}`;
 
 const rawTask = async (world: World, task: string): Promise<unknown> =>
   expectOk(await controlPlane().api.call('GET', taskPath(world, task)));

@@ -5,7 +5,7 @@ import type { TaskStatus } from '../../src/api/task.ts';
 import { DEADLINE_SLACK_SECONDS } from '../../src/jobs/defaults.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { evict, markDisrupted, setTaint } from './rig/disruptions.ts';
-import type { Behaviour } from './rig/containers.ts';
+import { type Behaviour, firstMeets } from './rig/containers.ts';
 import { blocked, disruption, failedStatus, hangsAfter, refused } from './rig/pod-status.ts';
 import { row } from './rig/row.ts';
 import { inWorld, type World } from './rig/world.ts';
@@ -17,12 +17,6 @@ function tally({ attempt, disruptions = 0, failedAttempts = 0, failures = [] }: 
   const categories = failures.map(({ category }) => category);
   return { attempts: attempt?.number, disruptions, failedAttempts, categories };
 }
-
-/** The first attempt meets this, later ones succeed. */
-const firstMeets =
-  (first: Behaviour) =>
-  (attempt: number): Behaviour =>
-    attempt === 1 ? first : {};
 
 /** One free attempt is lost, the next one succeeds. */
 async function repeatsForFree(world: World, first: Behaviour): Promise<void> {

@@ -8,7 +8,7 @@ import { forceLists, isRunning, KINDS, refused, refuseLists } from './rig/past.t
 import type { Behaviour } from './rig/containers.ts';
 import { row } from './rig/row.ts';
 import type { Seen, WatchLine } from './rig/rules.ts';
-import { isWrite } from './rig/workload.ts';
+import { isWrite } from './rig/given.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
 
 describe('B2 the watches of tasks and Jobs stand still while a Job finishes and goes away', () => {
@@ -137,7 +137,7 @@ async function echo(world: World): Promise<void> {
   const ending = Promise.withResolvers<void>();
   world.node.script('echo', () => ({ until: ending.promise }));
   // Not the claim: after that one the Job itself tells how old the copy is.
-  const matches = isWrite('status Running/Running 1+job', 'echo');
+  const matches = isWrite('echo', 'status Running/Running 1+job');
   const freeze = () => proxy.freeze('analysistasks');
   // Frozen before the write is carried out: nothing of it comes back.
   proxy.inject({ matches, fault: { do: 'delay', ms: 0 }, onHit: freeze });
@@ -261,7 +261,7 @@ async function twoLeaders(world: World, { reason, before, provoke, goOn }: Hando
   const ending = Promise.withResolvers<void>();
   const number = before ? 2 : 1;
   node.script('ours', (attempt) => (before && attempt === 1 ? before : { until: ending.promise }));
-  const matches = isWrite(`status Pending/Starting ${number}`, 'ours');
+  const matches = isWrite('ours', `status Pending/Starting ${number}`);
   // The next attempt is to be the other one's.
   proxy.inject({ matches, fault: { do: 'drop-request' }, times: Number.POSITIVE_INFINITY });
   if (!before) proxy.freeze('jobs');

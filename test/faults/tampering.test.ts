@@ -3,16 +3,10 @@ import { describe } from 'mocha';
 import type { TaskStatus } from '../../src/api/task.ts';
 import { eventually } from '../support/eventually.ts';
 import { handsIn } from './rig/hands.ts';
-import type { Behaviour } from './rig/containers.ts';
+import { type Behaviour, firstMeets } from './rig/containers.ts';
 import { row } from './rig/row.ts';
-import type { Seen } from './rig/rules.ts';
+import { isCreation } from './rig/states.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
-
-/** The first attempt does this, the next ones succeed. */
-const first =
-  (behaviour: Behaviour) =>
-  (attempt: number): Behaviour =>
-    attempt === 1 ? behaviour : {};
 
 /** Numbers of the attempts for which Jobs were created, in order. */
 async function attemptsOf(world: World): Promise<number[]> {
@@ -30,13 +24,11 @@ async function repeatedForFree(world: World, allowed?: (violation: string) => bo
   return status;
 }
 
-const isCreation = ({ method, path }: Seen): boolean => method === 'POST' && path.endsWith('/jobs');
-
 const modelRunsOf = ({ node }: World): number => node.ledger.length;
 
 async function jobDeletedBeforeStart(world: World): Promise<void> {
   const hands = handsIn(world);
-  world.node.script('t', first({ model: 'waits' }));
+  world.node.script('t', firstMeets({ model: 'waits' }));
   await world.operator();
   await world.submit('t');
   await hands.pod('t');
@@ -47,7 +39,7 @@ async function jobDeletedBeforeStart(world: World): Promise<void> {
 
 async function jobDeletedWhileRunning(world: World): Promise<void> {
   const hands = handsIn(world);
-  world.node.script('t', first({ model: 'hangs', stopMs: 1500 }));
+  world.node.script('t', firstMeets({ model: 'hangs', stopMs: 1500 }));
   await world.operator();
   await world.submit('t');
   await world.running('t');
@@ -59,7 +51,7 @@ async function jobDeletedWhileRunning(world: World): Promise<void> {
 async function jobDeletedAfterSuccess(world: World): Promise<void> {
   const hands = handsIn(world);
   const blind = (): void => world.proxy.freeze('jobs', 'pods');
-  world.node.script('t', first({ onModel: blind, runMs: 500 }));
+  world.node.script('t', firstMeets({ onModel: blind, runMs: 500 }));
   await world.operator();
   await world.submit('t');
   const { metadata } = await hands.job('t');
@@ -127,7 +119,7 @@ describe('F1 the Job is deleted by hand', () => {
 
 async function jobDeletedFromItsPod(world: World): Promise<void> {
   const hands = handsIn(world);
-  world.node.script('t', first({ model: 'hangs', stopMs: 1500 }));
+  world.node.script('t', firstMeets({ model: 'hangs', stopMs: 1500 }));
   await world.operator();
   await world.submit('t');
   await world.running('t');
@@ -151,7 +143,7 @@ describe('F2 the Job is deleted with --cascade=orphan', () => {
 
 async function podDeleted(world: World, behaviour: Behaviour, force: boolean): Promise<void> {
   const hands = handsIn(world);
-  world.node.script('t', first(behaviour));
+  world.node.script('t', firstMeets(behaviour));
   await world.operator();
   await world.submit('t');
   if (behaviour.model === 'hangs') await world.running('t');

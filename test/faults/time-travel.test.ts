@@ -12,7 +12,7 @@ import {
 } from './rig/past.ts';
 import { looksAgain } from './rig/again.ts';
 import type { Seen } from './rig/rules.ts';
-import { isWrite } from './rig/workload.ts';
+import { isWrite } from './rig/given.ts';
 import { row } from './rig/row.ts';
 import type { SecondServer } from './rig/second-server.ts';
 import type { Expected, World } from './rig/world.ts';
@@ -126,7 +126,7 @@ async function guards(world: World, second: SecondServer): Promise<void> {
     assert.ok((await seen()).includes(`update analysistasks/status ${task}: 409`), task);
   const present = await Promise.all(claims.map((task) => lab.get(task)));
   for (const { metadata } of present) {
-    const matches = isWrite('status Pending/Starting 1', metadata.name);
+    const matches = isWrite(metadata.name, 'status Pending/Starting 1');
     const body = (text: string) =>
       text.replace(/"resourceVersion":"\d+"/, `"resourceVersion":"${metadata.resourceVersion}"`);
     proxy.inject({ matches, fault: { do: 'rewrite', body }, times: Number.POSITIVE_INFINITY });

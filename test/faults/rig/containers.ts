@@ -37,6 +37,12 @@ export interface Behaviour {
   readonly onPublished?: (pod: Pod) => Promise<void>;
 }
 
+/** The first attempt meets this, later ones succeed. */
+export const firstMeets =
+  (first: Behaviour) =>
+  (attempt: number): Behaviour =>
+    attempt === 1 ? first : {};
+
 /** Runs what stands in for the model's container, until it is done or the pod is told to end. */
 export async function runModel(
   site: Site,

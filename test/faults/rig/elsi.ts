@@ -53,8 +53,8 @@ export async function inElsiWorld(
     const file = join(directory, 'stand-in.json');
     const state = { standIn: await startStandIn({ ...CREDENTIALS, file, ...options }) };
     const syncs: Operator[] = [];
-    await world.operator();
     try {
+      await world.operator();
       await run(elsiWorld(world, { state, syncs, directory, options: { ...CREDENTIALS, file, ...options } }));
       assert.deepEqual(state.standIn.unusedFaults(), [], 'a fault of the row never came');
       secretive(syncs);

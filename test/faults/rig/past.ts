@@ -8,7 +8,7 @@ import type { Behaviour } from './containers.ts';
 import type { Proxy } from './proxy.ts';
 import type { Injected, Seen } from './rules.ts';
 import { type SecondServer, startSecondServer } from './second-server.ts';
-import { isWrite } from './workload.ts';
+import { isWrite } from './given.ts';
 import { inWorld, RECOVERY_MS, type World } from './world.ts';
 
 /** The kinds whose copies grow old here; the store's claim and the models stay fresh. */
@@ -54,8 +54,8 @@ export async function leaveBehind(
   node.script('running', () => ({ until: past.promise }));
   node.script('retried', (attempt) => (attempt === 1 ? { model: 'fails' } : again));
   const holds = [
-    proxy.inject({ matches: isWrite('create jobs', 'claimed'), fault: { do: 'hang' } }),
-    proxy.inject({ matches: isWrite('status Pending/Starting 2', 'retried'), fault: { do: 'hang' } }),
+    proxy.inject({ matches: isWrite('claimed', 'create jobs'), fault: { do: 'hang' } }),
+    proxy.inject({ matches: isWrite('retried', 'status Pending/Starting 2'), fault: { do: 'hang' } }),
   ];
   const first = await world.operator({ forced: true });
   for (const task of ['claimed', 'retried', 'running']) await world.submit(task);

@@ -8,7 +8,7 @@ import { messageOf } from '../../../src/controller/settle.ts';
 import { ROOT } from '../../../hack/gen/files.ts';
 
 /*
- * Which rows and plans this process runs, and the record of how they ended. Set by the runner (test/faults/main.ts):
+ * Which rows and plans this process runs, and the record of how they ended. Set by the runner (hack/faults/main.ts):
  *   FAULTS_ONLY=ID,ID     these and nothing else
  *   FAULTS_SMOKE=1        the short choice that `make test` runs
  *   SHARD=i/n             the i-th (from 1) of n equal parts
@@ -21,6 +21,8 @@ export const result = z.object({
   ok: z.boolean(),
   ms: z.number(),
   error: z.string().optional(),
+  /** Of a mutant: how the row that caught it failed. */
+  said: z.string().optional(),
 });
 export type Result = z.output<typeof result>;
 
@@ -51,6 +53,8 @@ export function row(
   run: () => Promise<void>,
   { smoke = false }: RowOptions = {},
 ): void {
+  if (registered.has(id)) throw new Error(`two rows are called ${id}`);
+  registered.add(id);
   if (!isChosen(id, smoke)) return;
   it(`${id} ${title}`, async function () {
     this.timeout(ROW_TIMEOUT_MS);
@@ -73,6 +77,10 @@ export function row(
   });
 }
 
+const registered = new Set<string>();
+
+/** A row takes no longer, whatever it waits for; mocha gives it a little more, so that its world can close. */
+export const ROW_LIMIT_MS = 270_000;
 const ROW_TIMEOUT_MS = 300_000;
 
 function isChosen(id: string, smoke: boolean): boolean {

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { ANNOTATION } from '../../../src/api/keys.ts';
 import { expectOk } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { evict } from './disruptions.ts';
@@ -145,11 +144,3 @@ function statusOf(body: string): string {
   const number = attempt ? ` ${attempt.number}${attempt.jobUID ? '+job' : ''}` : '';
   return `${phase}/${reason}${number}`;
 }
-
-/** Whether a request is this kind of write, about this task or its Job. */
-export const isWrite =
-  (kind: string, task: string) =>
-  (request: Pick<Logged, 'method' | 'path' | 'body'>): boolean =>
-    kindOfWrite(request) === kind &&
-    (request.path.endsWith(`/analysistasks/${task}/status`) ||
-      request.body.includes(`"${ANNOTATION.task}":"${task}"`));

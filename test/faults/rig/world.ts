@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ModelSpecInput } from '../../../src/api/model.ts';
 import type { Phase, TaskStatus } from '../../../src/api/task.ts';
+import { messageOf } from '../../../src/controller/settle.ts';
 import { identityOf, outputNameOf } from '../../../src/jobs/request.ts';
 import { isAlive } from '../../../src/jobs/views.ts';
 import { controlPlane, expectOk, wantControlPlane } from '../../support/control-plane.ts';
@@ -12,6 +14,7 @@ import { auditPosition, type History, readHistory } from './history.ts';
 import { type ModelRun, type NodeOptions, type PlayedNode, startNode } from './node.ts';
 import { violationsOf } from './oracles.ts';
 import { type Proxy, startProxy } from './proxy.ts';
+import { ROW_LIMIT_MS } from './row.ts';
 import { withScene } from './scene.ts';
 import { DATASET, makeStore, publications } from './volume.ts';
 
@@ -84,15 +87,15 @@ export const COPY: Partial<ModelSpecInput> = {
   failure: { maxAttempts: 2, backoffSeconds: 0 },
 };
 
-export async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): Promise<World> {
+async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): Promise<World> {
   const lab = await openLab(prefix);
   const store = await makeStore();
   const from = await auditPosition();
+  const name = await lab.model('copy', { ...COPY, ...model });
   const [node, proxy] = await Promise.all([
     startNode(lab.namespace, store),
     startProxy(controlPlane().kubeconfig),
   ]);
-  const name = await lab.model('copy', { ...COPY, ...model });
   const operators: Operator[] = [];
   const nodes = [node];
   const proxies = [proxy];
@@ -171,13 +174,21 @@ export async function inWorld(
   model?: Partial<ModelSpecInput>,
 ): Promise<void> {
   const world = await openWorld(prefix, model);
+  const late = new AbortController();
   try {
-    await run(world);
+    await Promise.race([run(world), limit(late.signal)]);
   } catch (error) {
     throw await withScene(error, world.lab, world.operators);
   } finally {
+    late.abort();
     await world.close();
   }
+}
+
+/** Rejects when the row has taken too long: what it waited for never came. */
+async function limit(stop: AbortSignal): Promise<void> {
+  await pause(ROW_LIMIT_MS, undefined, { signal: stop });
+  throw new Error(`the row did not end within ${ROW_LIMIT_MS} ms`);
 }
 
 /** Every model container that ran anywhere, in the order of their starts. */
@@ -186,8 +197,11 @@ const ledgerOf = (nodes: readonly PlayedNode[]): ModelRun[] =>
 
 async function endsAs(world: World, task: string, how: Expected): Promise<void> {
   if (how === 'gone') {
-    const gone = async () =>
-      (await world.lab.get(task).catch(() => undefined)) === undefined ? true : undefined;
+    const gone = () =>
+      world.lab.get(task).then(
+        () => undefined,
+        (error: unknown) => /refused with 404/.test(messageOf(error)) || undefined,
+      );
     await eventually(`${task} is gone`, gone, RECOVERY_MS);
   } else if (typeof how === 'object')
     await world.until(task, how.waits, ({ reason }) => reason === how.waits);
