@@ -52,6 +52,7 @@ export function askProcess(
     }, milliseconds + KILL_MS);
   });
   given.signal.addEventListener('abort', kill, { once: true });
+  if (given.signal.aborted) kill();
   const gone = once(child, 'exit')
     .catch(() => undefined)
     .finally(() => {

@@ -42,8 +42,8 @@ async function inspectOpen(file: OpenFile, path: string, rule: OutputRule): Prom
   return { record: { path, size, sha256, ino, mtimeMs, ctimeMs } };
 }
 
-/** Reads a file of any size in bounded memory. */
-async function readAll(
+/** Reads a file of any size once, in bounded memory, and hashes it. */
+export async function readAll(
   { handle, stats }: OpenFile,
   use: (chunk: Buffer) => void,
 ): Promise<{ readonly size: number; readonly sha256: string }> {

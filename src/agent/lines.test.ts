@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { linesOf, TextWriter, writeLines } from './lines.ts';
+import { linesOf, LongLineError, TextWriter, writeLines } from './lines.ts';
 
 async function all(lines: AsyncIterable<string>): Promise<string[]> {
   const list: string[] = [];
@@ -37,6 +37,13 @@ describe('files of lines', () => {
     await writeFile(file, 'a\n\nb');
     assert.deepEqual(await all(linesOf(file)), ['a', '', 'b']);
     assert.deepEqual(await all(linesOf(join(directory, 'none'))), []);
+  });
+
+  it('may have a bound for their lines, so that a file of somebody else fills no memory', async () => {
+    const file = join(directory, 'long');
+    await writeFile(file, `short\n${'x'.repeat(300_000)}\nshort\n`);
+    assert.equal((await all(linesOf(file, 300_000))).length, 3);
+    await assert.rejects(all(linesOf(file, 200_000)), LongLineError);
   });
 
   it('fail to be written with the error of the system, not in silence', async () => {

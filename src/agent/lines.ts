@@ -6,19 +6,37 @@ import { isMissing } from './failure.ts';
 
 const BLOCK = 65536;
 
-/** The lines of a file without their ends; nothing when the file is missing. */
-export async function* linesOf(file: string): AsyncGenerator<string> {
-  let rest = '';
+/** A line of a file that is not ours is longer than anybody wants to keep in memory. */
+export class LongLineError extends Error {
+  override readonly name = 'LongLineError';
+}
+
+/**
+ * The lines of a file without their ends; nothing when the file is missing. Throws LongLineError for a line of more than
+ * `maxChars`: name a bound for every file that the operator has not written itself.
+ */
+export async function* linesOf(file: string, maxChars = Number.POSITIVE_INFINITY): AsyncGenerator<string> {
+  // The start of a line that goes over several chunks, in pieces: to join them each time would take quadratic time.
+  let pieces: string[] = [];
+  let chars = 0;
   try {
     for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: BLOCK })) {
-      const lines = `${rest}${String(chunk)}`.split('\n');
-      rest = lines.pop() ?? '';
-      yield* lines;
+      const [first = '', ...more] = String(chunk).split('\n');
+      pieces.push(first);
+      chars += first.length;
+      if (chars > maxChars)
+        throw new LongLineError(`a line of ${file} is longer than ${maxChars} characters`);
+      const last = more.pop();
+      if (last === undefined) continue;
+      yield pieces.join('');
+      yield* more;
+      pieces = [last];
+      chars = last.length;
     }
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
-  if (rest !== '') yield rest;
+  if (chars > 0) yield pieces.join('');
 }
 
 /** Writes lines to a new file as a stream and flushes it to the disk. */

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { AgentReport } from '../api/request.ts';
 import { isMissing } from './failure.ts';
-import { linesOf } from './lines.ts';
+import { linesOf, LongLineError } from './lines.ts';
 
 export const MANIFEST = 'manifest.json';
 
@@ -41,15 +41,20 @@ export type Target =
 
 const FIRST_LIST = '  "units": [';
 const HEAD_LINES = 64;
+const HEAD_CHARS = 1048576;
 
 /** Reads the head of a manifest; undefined when it is missing or not one of ours. */
 export async function readManifestHead(file: string): Promise<ManifestHead | undefined> {
   let text = '';
   let lines = 0;
-  for await (const line of linesOf(file)) {
-    if (line === FIRST_LIST) return parseHead(`${text.replace(/,\s*$/, '')}}`);
-    text += line;
-    if (++lines > HEAD_LINES || text.length > 1048576) return undefined;
+  try {
+    for await (const line of linesOf(file, HEAD_CHARS)) {
+      if (line === FIRST_LIST) return parseHead(`${text.replace(/,\s*$/, '')}}`);
+      text += line;
+      if (++lines > HEAD_LINES || text.length > HEAD_CHARS) return undefined;
+    }
+  } catch (error) {
+    if (!(error instanceof LongLineError)) throw error;
   }
   return undefined;
 }
@@ -119,7 +124,8 @@ export async function publishedReport(
   };
 }
 
-async function hashFile(file: string): Promise<string> {
+/** SHA-256 of a file in hexadecimal digits. */
+export async function hashFile(file: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file)) hash.update(chunk);
   return hash.digest('hex');

@@ -121,6 +121,15 @@ async function look(watch: Watch, options: AgentOptions): Promise<void> {
 
 async function lookForMarkers(watch: Watch, signal: AbortSignal): Promise<void> {
   const records: UnitRecord[] = [];
+  try {
+    await endUnits(watch, records, signal);
+  } finally {
+    // Their units are off the queue, whatever went wrong with a later one.
+    await appendRecords(watch.staging.records, records);
+  }
+}
+
+async function endUnits(watch: Watch, records: UnitRecord[], signal: AbortSignal): Promise<void> {
   for (let count = 0; count < PER_LOOK && !signal.aborted; count++) {
     // oxlint-disable-next-line no-await-in-loop -- the loop ends units one after the other
     const unit = await watch.queue.first();
@@ -134,7 +143,6 @@ async function lookForMarkers(watch: Watch, signal: AbortSignal): Promise<void> 
     watch.progress.end(unit, record !== undefined);
     watch.queue.shift();
   }
-  await appendRecords(watch.staging.records, records);
 }
 
 async function recordOf(watch: Watch, unit: Unit): Promise<UnitRecord | undefined> {

@@ -5,14 +5,13 @@
  * What has a hash in the manifest is hashed again. What the model wrote beyond its promises was published without a
  * hash (the manifest's `extra`), so only its presence is checked; the manifest lists the first of these by name.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isMissing } from './failure.ts';
+import { readAll } from './inspect.ts';
 import { linesOf } from './lines.ts';
-import { MANIFEST, readManifestHead } from './manifest.ts';
+import { hashFile, MANIFEST, readManifestHead } from './manifest.ts';
 import type { ManifestHead } from './manifest.ts';
 import { openUntrusted, pathProblem } from './paths.ts';
 import type { OpenFile, UntrustedTree } from './paths.ts';
@@ -57,7 +56,6 @@ export interface Recheck extends Checked {
 
 const OUTPUTS = '  "outputs": [';
 const END = '}';
-const BLOCK = 1048576;
 
 const outputEntry = z.object({
   path: z.string().refine((path) => pathProblem(path) === undefined),
@@ -128,9 +126,7 @@ function report(run: Run, kind: Drift['kind'], path: string, detail: string): vo
 }
 
 async function checkManifestHash(run: Run, manifest: string): Promise<void> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(manifest)) hash.update(chunk);
-  run.manifestSha256 = hash.digest('hex');
+  run.manifestSha256 = await hashFile(manifest);
   const { manifestSha256: wanted } = run.options;
   if (wanted !== undefined && wanted.toLowerCase() !== run.manifestSha256)
     report(run, 'manifest', MANIFEST, `has SHA-256 ${run.manifestSha256} instead of ${wanted}`);
@@ -187,42 +183,34 @@ function parseEntry(line: string): OutputEntry | undefined {
 }
 
 async function checkFile(run: Run, entry: OutputEntry): Promise<void> {
-  try {
-    const file = await openUntrusted(run.tree, entry.path);
-    if (file === 'missing') report(run, 'missing', entry.path, 'is not there any more');
-    else if (file === 'notRegular') report(run, 'changed', entry.path, 'is no longer a regular file');
-    else await compareOpen(run, entry, file);
-  } catch (error) {
-    report(run, 'unreadable', entry.path, `cannot be read: ${messageOf(error)}`);
-  }
+  await checkOpen(run, entry.path, (file) => compare(run, entry, file));
   run.files++;
   run.options.onFile?.({ files: run.files, bytes: run.bytes, total: run.head.summary.files });
 }
 
-async function compareOpen(run: Run, entry: OutputEntry, file: OpenFile): Promise<void> {
+/** Reports a file that is not there, is no file or cannot be read, and goes on. */
+async function checkOpen(run: Run, path: string, use?: (file: OpenFile) => Promise<void>): Promise<void> {
   try {
-    await compare(run, entry, file);
-  } finally {
-    await file.handle.close();
+    const file = await openUntrusted(run.tree, path);
+    if (file === 'missing') return report(run, 'missing', path, 'is not there any more');
+    if (file === 'notRegular') return report(run, 'changed', path, 'is no longer a regular file');
+    try {
+      await use?.(file);
+    } finally {
+      await file.handle.close();
+    }
+  } catch (error) {
+    report(run, 'unreadable', path, `cannot be read: ${messageOf(error)}`);
   }
 }
 
-async function compare(run: Run, entry: OutputEntry, { handle, stats }: OpenFile): Promise<void> {
-  if (stats.size !== entry.size)
-    return report(run, 'changed', entry.path, `has ${stats.size} bytes instead of ${entry.size}`);
-  const hash = createHash('sha256');
-  const buffer = Buffer.allocUnsafe(Math.min(stats.size + 1, BLOCK));
-  for (let position = 0; ; ) {
-    // oxlint-disable-next-line no-await-in-loop -- a file is read from front to back
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
-    if (bytesRead === 0) break;
-    hash.update(buffer.subarray(0, bytesRead));
-    position += bytesRead;
-    run.bytes += bytesRead;
-  }
-  const found = hash.digest('hex');
-  if (found !== entry.sha256)
-    report(run, 'changed', entry.path, `has SHA-256 ${found} instead of ${entry.sha256}`);
+async function compare(run: Run, entry: OutputEntry, file: OpenFile): Promise<void> {
+  const { size } = file.stats;
+  if (size !== entry.size)
+    return report(run, 'changed', entry.path, `has ${size} bytes instead of ${entry.size}`);
+  const { sha256 } = await readAll(file, (chunk) => (run.bytes += chunk.length));
+  if (sha256 !== entry.sha256)
+    report(run, 'changed', entry.path, `has SHA-256 ${sha256} instead of ${entry.sha256}`);
 }
 
 /** What was published without a hash must still be there. */
@@ -231,10 +219,7 @@ async function checkPresence(run: Run): Promise<void> {
     run.known.add(path);
     if (pathProblem(path) !== undefined) continue;
     // oxlint-disable-next-line no-await-in-loop -- at most a thousand, after the files that were read whole
-    const file = await openUntrusted(run.tree, path);
-    if (file === 'missing') report(run, 'missing', path, 'is not there any more');
-    else if (file === 'notRegular') report(run, 'changed', path, 'is no longer a regular file');
-    else await file.handle.close(); // oxlint-disable-line no-await-in-loop -- as above
+    await checkOpen(run, path);
   }
 }
 

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { STORE_QUESTION_BYTES } from '../api/store.ts';
 import type { AnswerOutput } from './answer.ts';
 import { serveStore, type ServeOptions } from './serve.ts';
 import { aRequest, aStore, RECORDINGS, wav } from './testing/fixtures.ts';
@@ -130,7 +131,10 @@ describe('the HTTP side of the store agent', () => {
 
   it('refuses a large body before it asks who sends it', async () => {
     const port = await start(echo);
-    const { status } = await call(port, '/v1/survey', { body: 'x'.repeat(600_000), token: 'wrong' });
+    const { status } = await call(port, '/v1/survey', {
+      body: 'x'.repeat(STORE_QUESTION_BYTES + 1),
+      token: 'wrong',
+    });
     assert.equal(status, 413);
   });
 

@@ -6,7 +6,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { once } from 'node:events';
-import { STORE_PATHS } from '../api/store.ts';
+import { STORE_PATHS, STORE_QUESTION_BYTES } from '../api/store.ts';
 import type { StoreQuestion } from '../api/store.ts';
 import type { Asked } from './ask-process.ts';
 import { isAuthorised, readSecrets } from './secret.ts';
@@ -30,8 +30,6 @@ export interface ServeOptions {
   readonly log: (line: string) => void;
 }
 
-/** More than the largest request: a request is an annotation, and those have at most 256 KiB. */
-const MAX_BODY_BYTES = 524288;
 const MAX_CONNECTIONS = 128;
 
 /** Serves until the signal is aborted. Throws when there is no secret or the port is taken. */
@@ -85,14 +83,11 @@ async function handle(state: State, request: IncomingMessage, response: ServerRe
   }
 }
 
+const QUESTIONS = ['survey', 'staging', 'sweep'] as const satisfies readonly StoreQuestion[];
+
 function questionOf({ method, url }: IncomingMessage): StoreQuestion | undefined {
   if (method !== 'POST') return undefined;
-  for (const [question, path] of Object.entries(STORE_PATHS)) if (path === url) return isQuestion(question);
-  return undefined;
-}
-
-function isQuestion(name: string): StoreQuestion | undefined {
-  return name === 'survey' || name === 'staging' || name === 'sweep' ? name : undefined;
+  return QUESTIONS.find((question) => STORE_PATHS[question] === url);
 }
 
 /** What costs least to refuse is refused first; the secret comes before anything is read or started. */
@@ -102,7 +97,8 @@ async function reply(state: State, request: IncomingMessage, response: ServerRes
   if (question === undefined) return refusal(404, `try POST ${Object.values(STORE_PATHS).join(', ')}`);
   const length = Number(request.headers['content-length'] ?? Number.NaN);
   if (!Number.isInteger(length)) return refusal(411, 'a Content-Length is needed');
-  if (length > MAX_BODY_BYTES) return refusal(413, `the body may have at most ${MAX_BODY_BYTES} bytes`);
+  if (length > STORE_QUESTION_BYTES)
+    return refusal(413, `the body may have at most ${STORE_QUESTION_BYTES} bytes`);
   if (state.busy >= state.options.concurrency) return BUSY;
   if (!(await isAllowed(state, request))) return UNAUTHORISED;
   const body = await readBody(request);
@@ -148,6 +144,7 @@ async function answer(
 ): Promise<Reply> {
   const left = new AbortController();
   given.response.once('close', () => left.abort());
+  if (given.response.closed) left.abort(); // while the secret and the body were read
   const signal = AbortSignal.any([left.signal, state.options.signal]);
   state.busy++;
   const { output, gone } = state.options.ask(question, { body: given.body, signal });

@@ -50,7 +50,12 @@ async function look(request: AgentRequest, storeRoot: string): Promise<SurveyAns
   if (target.kind === 'other') throw conflict(places, target.owner);
   if (target.kind === 'ours')
     return answer('Published', `already published in ${shown(places.target.relative)}`);
-  const { census } = await planTask(request, places, { dataMount: MOUNT.data, outMount: MOUNT.out });
+  // How much is annotated is not asked for here: no annotation is read.
+  const inputs = { ...request.inputs, effort: 'Bytes' as const };
+  const { census } = await planTask({ ...request, inputs }, places, {
+    dataMount: MOUNT.data,
+    outMount: MOUNT.out,
+  });
   const space = await spaceOf(places.dataset);
   return { ...answer('Ready', census.describe()), effort: effortOf(census), space };
 }

@@ -13,10 +13,10 @@ import { randomUUID } from 'node:crypto';
 import { lstat, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { STAGING } from '../api/request.ts';
-import { STORE_MAX_ENTRIES } from '../api/store.ts';
+import { STORE_MAX_ENTRIES, STORE_MAX_PATH } from '../api/store.ts';
 import type { StagingAnswer, StagingEntry, SweepAnswer, SweepRequest } from '../api/store.ts';
 import { errorCode, isMissing } from './failure.ts';
-import { isInside, pathProblem } from './paths.ts';
+import { pathProblem } from './paths.ts';
 import { shorten } from './report.ts';
 
 /** Datasets are looked for this deep below the root of the store. */
@@ -39,11 +39,14 @@ export async function listStaging(storeRoot: string, limits: SweepLimits): Promi
   const root = await realpath(storeRoot);
   const entries: StagingEntry[] = [];
   for await (const dataset of datasets(root, limits)) {
+    if (dataset.length > STORE_MAX_PATH) continue; // no task can name it
     for (const name of await names(join(root, dataset, STAGING.outputs, STAGING.staging))) {
       if (entries.length >= STORE_MAX_ENTRIES || isOver(limits)) return { v: 1, entries, complete: false };
-      const idleSeconds = await idleOf(join(root, dataset, STAGING.outputs, STAGING.staging, name));
-      if (idleSeconds !== undefined)
-        entries.push({ dataset, name, idleSeconds, swept: name.startsWith(SWEPT) });
+      const swept = name.startsWith(SWEPT);
+      const directory = join(root, dataset, STAGING.outputs, STAGING.staging, name);
+      // What an interrupted sweep left has no age; what cannot be looked at has none that could be told.
+      const idleSeconds = swept ? 0 : await idleOf(directory, limits).catch(() => undefined);
+      if (idleSeconds !== undefined) entries.push({ dataset, name, idleSeconds, swept });
     }
   }
   return { v: 1, entries, complete: !isOver(limits) };
@@ -109,19 +112,32 @@ async function isRealDirectory(path: string): Promise<boolean> {
   return found?.isDirectory() === true;
 }
 
-/** Seconds since the newest change in a tree; undefined when it vanished meanwhile. */
-async function idleOf(directory: string): Promise<number | undefined> {
+/**
+ * Seconds since the newest change in a tree; undefined when it vanished meanwhile, or time ran out before it was known.
+ * Throws when a part cannot be looked at: it might be in use.
+ */
+async function idleOf(directory: string, limits: SweepLimits): Promise<number | undefined> {
   let newest = 0;
   const queue = [directory];
   for (const path of queue) {
     // oxlint-disable-next-line no-await-in-loop -- gentle to the volume
-    const found = await lstat(path).catch(() => undefined);
+    const found = await lstat(path).catch(vanished);
     newest = Math.max(newest, found?.mtimeMs ?? 0, found?.ctimeMs ?? 0);
-    if (found?.isDirectory() !== true || queue.length >= AGE_ENTRIES) continue;
+    if (isOver(limits)) return undefined;
     // oxlint-disable-next-line no-await-in-loop -- as above
-    for (const name of await readdir(path).catch(() => [])) queue.push(join(path, name));
+    const inside = found?.isDirectory() === true ? await entriesOf(path) : [];
+    queue.push(...inside.slice(0, Math.max(0, AGE_ENTRIES - queue.length)));
   }
   return newest === 0 ? undefined : Math.max(0, (Date.now() - newest) / 1000);
+}
+
+async function entriesOf(directory: string): Promise<string[]> {
+  const inside = (await readdir(directory).catch(vanished)) ?? [];
+  return inside.map((name) => join(directory, name));
+}
+
+function vanished(error: unknown): undefined {
+  if (!isMissing(error)) throw error;
 }
 
 /** Removes what is named and idle. One that cannot be removed is told with its reason and keeps no other. */
@@ -137,11 +153,9 @@ export async function removeStaging(
     // oxlint-disable-next-line no-await-in-loop -- one tree at a time is gentle to the volume
     const reason = isOver(limits)
       ? 'no time left'
-      : await removeOne(root, {
-          dataset,
-          name,
-          minIdleSeconds: Math.max(minIdleSeconds, limits.leastIdleSeconds),
-        }).catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+      : await removeOne(root, { dataset, name, minIdleSeconds }, limits).catch((error: unknown) =>
+          error instanceof Error ? error.message : String(error),
+        );
     if (reason === undefined) removed++;
     else kept.push({ dataset, name, reason: shorten(reason, 300) });
   }
@@ -149,18 +163,22 @@ export async function removeStaging(
 }
 
 /** Why it was not removed; undefined when it is gone. */
-async function removeOne(root: string, entry: SweepRequest['remove'][number]): Promise<string | undefined> {
-  const { dataset, name, minIdleSeconds: needed } = entry;
+async function removeOne(
+  root: string,
+  { dataset, name, minIdleSeconds }: SweepRequest['remove'][number],
+  limits: SweepLimits,
+): Promise<string | undefined> {
+  const needed = Math.max(minIdleSeconds, limits.leastIdleSeconds);
   if (!NAME.test(name) || pathProblem(dataset) !== undefined) return 'is no staging of a task';
   const staging = join(root, dataset, STAGING.outputs, STAGING.staging);
   const real = await realpath(staging).catch(() => undefined);
-  if (real !== staging || !isInside(root, staging)) return 'is reached by a link, or is not there';
+  if (real !== staging) return 'is reached by a link, or is not there';
   const directory = join(staging, name);
   if (!(await isRealDirectory(directory))) return 'is no directory';
   if (name.startsWith(SWEPT)) return removeTree(directory);
-  const idle = await idleOf(directory);
-  if (idle === undefined || idle < needed)
-    return `was written to ${Math.round(idle ?? 0)} s ago, and ${needed} s are asked for`;
+  const idle = await idleOf(directory, limits);
+  if (idle === undefined) return 'is gone, or no time was left to see how old it is';
+  if (idle < needed) return `was written to ${Math.round(idle)} s ago, and ${needed} s are asked for`;
   const doomed = join(staging, `${SWEPT}${name}-${randomUUID().slice(0, 8)}`);
   await rename(directory, doomed);
   return removeTree(doomed);

@@ -27,7 +27,8 @@ export class Tally {
     if (unit.state === 'reused') this.reused++;
     if (failure === undefined) return outputs.filter((output) => this.#keep(output));
     this.failed++;
-    this.lost.push(...unit.outputs.map(({ path }) => path));
+    // One by one: a unit may promise more outputs than a call can have arguments.
+    for (const { path } of unit.outputs) this.lost.push(path);
     if (this.failedUnits.length < REPORTED)
       this.failedUnits.push(shorten(`${unit.name} ${failure.reason}`, 200));
     const list = this.failures.get(failure.category) ?? new FailureList();

@@ -17,6 +17,11 @@ export type StoreQuestion = keyof typeof STORE_PATHS;
 export const STORE_ANSWER_BYTES = 1048576;
 export const STORE_MAX_ENTRIES = 1000;
 
+/** Longest path of a dataset, as in a task's `spec.dataset.path`. */
+export const STORE_MAX_PATH = 512;
+/** Longest body of a question: a survey is an annotation's size, and a sweep names its bounded number of directories. */
+export const STORE_QUESTION_BYTES = 1048576;
+
 const count = z.int().min(0);
 
 /**
@@ -50,7 +55,7 @@ export type SurveyAnswer = z.infer<typeof surveyAnswer>;
 
 const place = z.object({
   /** Relative to the root of the store. */
-  dataset: z.string().min(1).max(512),
+  dataset: z.string().min(1).max(STORE_MAX_PATH),
   /** UID of the task, or the name of what an interrupted sweep left. */
   name: z.string().min(1).max(255),
 });

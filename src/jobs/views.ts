@@ -40,7 +40,6 @@ const rawJob = z.object({
   status: z
     .object({
       conditions: z.array(condition).default([]),
-      active: z.number().default(0),
       startTime: z.string().optional(),
     })
     .prefault({}),
@@ -76,7 +75,6 @@ const rawPod = z.object({
       reason: z.string().optional(),
       message: z.string().optional(),
       podIP: z.string().optional(),
-      startTime: z.string().optional(),
       conditions: z.array(condition).optional(),
       initContainerStatuses: z.array(containerStatus).optional(),
       containerStatuses: z.array(containerStatus).optional(),
@@ -115,7 +113,6 @@ export interface JobView extends ObjectView {
   readonly queue: string | undefined;
   /** When it began, or began again after a suspension. */
   readonly startedAt: string | undefined;
-  readonly active: number;
   readonly conditions: readonly JobCondition[];
 }
 
@@ -125,7 +122,6 @@ export interface PodView extends ObjectView {
   readonly message: string | undefined;
   readonly node: string | undefined;
   readonly ip: string | undefined;
-  readonly startTime: string | undefined;
   readonly deletionGraceSeconds: number | undefined;
   /** Name of the Job that made it: its owner's, or the Job controller's own label once nothing owns the pod any more. */
   readonly jobName: string | undefined;
@@ -146,7 +142,6 @@ export function jobView(raw: unknown): JobView {
     managedBy: spec.managedBy === OWN_CONTROLLER ? undefined : spec.managedBy,
     queue: meta.labels?.[LABEL.kueueQueue],
     startedAt: status.startTime,
-    active: status.active,
     conditions: status.conditions,
   };
 }
@@ -167,7 +162,6 @@ export function podView(raw: unknown): PodView {
     message: status.message,
     node: spec.nodeName,
     ip: status.podIP,
-    startTime: status.startTime,
     deletionGraceSeconds: meta.deletionGracePeriodSeconds,
     jobName: jobNameOf(meta),
     conditions,

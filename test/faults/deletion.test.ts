@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe } from 'mocha';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
+import { jobVerdict } from '../../src/jobs/views.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Hands, handsIn, type Policy } from './rig/hands.ts';
 import { row } from './rig/row.ts';
@@ -152,7 +153,7 @@ async function takenOver(world: World): Promise<void> {
   for (const task of ['orphaned', 'forgotten'])
     await hands.remove('analysistasks', task, { policy: 'Orphan' });
   for (const task of ['orphaned', 'forgotten']) await hands.gone('analysistasks', task);
-  const ended = async () => (await world.lab.jobs('meanwhile')).some(({ active }) => active === 0);
+  const ended = async () => (await world.lab.jobs('meanwhile')).some((job) => jobVerdict(job) !== 'unfinished');
   await eventually('a Job that ends unobserved', async () => ((await ended()) ? true : undefined));
   await world.operator();
   await world.lab.model('late', COPY);

@@ -102,6 +102,7 @@ describe('J tasks of ELSI', () => {
         await elsi.sync();
         for (const uid of uids) {
           elsi.standIn.expireTokens();
+          await polls(elsi, 2);
           await elsi.shows(uid, 'COMPLETED');
           elsi.told(uid, 'COMPLETED');
         }

@@ -1,8 +1,10 @@
-import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { AGENT_STEPS, agentOptions, runAgent, type AgentStep } from '../../agent/index.ts';
 import { STORE_AGENT_PORT } from '../../api/keys.ts';
 import { MOUNT } from '../../api/request.ts';
 import { STORE_PATHS, type StoreQuestion } from '../../api/store.ts';
+import { stopSignal } from '../process.ts';
+import { wholeNumber } from '../whole-number.ts';
 
 type Done = (code: number) => void;
 
@@ -19,9 +21,10 @@ export function agentCommand(done: Done): Command {
   return agent;
 }
 
-function stopSignal(...names: readonly NodeJS.Signals[]): AbortSignal {
+/** Of a step of a task: kubelet ends it, after as long as the model may take to stop. */
+function stepSignal(): AbortSignal {
   const stop = new AbortController();
-  for (const name of names) process.once(name, () => stop.abort(new Error(name)));
+  process.once('SIGTERM', () => stop.abort(new Error('SIGTERM')));
   return stop.signal;
 }
 
@@ -29,19 +32,13 @@ function addStep(agent: Command, step: AgentStep, done: Done): void {
   agent
     .command(step)
     .description('a step inside the pod of a task; started by the controller, not by people')
-    .action(async () => done(await runAgent(step, agentOptions(process.env, stopSignal('SIGTERM')))));
+    .action(async () => done(await runAgent(step, agentOptions(process.env, stepSignal()))));
 }
 
 const log = (line: string): void => void process.stdout.write(`${line}\n`);
 const storeOption = (): Option => new Option('--store <directory>', 'root of the store').default(MOUNT.store);
 const number = (flags: string, description: string, fallback: number): Option =>
-  new Option(flags, description).default(fallback).argParser(wholeNumber);
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0) return value;
-  throw new InvalidArgumentError('must be a whole number.');
-}
+  new Option(flags, description).default(fallback);
 
 /** Given on to each process that answers. */
 interface AnswerFlags {
@@ -59,8 +56,10 @@ interface ServeFlags extends AnswerFlags {
 
 const answerOptions = (): Option[] => [
   storeOption(),
-  number('--milliseconds <n>', 'time for one answer', 20_000),
-  number('--least-idle-seconds <n>', 'nothing that was written to within this time is swept', 600),
+  number('--milliseconds <n>', 'time for one answer', 20_000).argParser(wholeNumber(1)),
+  number('--least-idle-seconds <n>', 'nothing that was written to within this time is swept', 600).argParser(
+    wholeNumber(0),
+  ),
 ];
 
 function addServe(agent: Command, done: Done): void {
@@ -68,9 +67,13 @@ function addServe(agent: Command, done: Done): void {
     .command('serve')
     .description('the store agent: answers the controller before a task has a pod; runs until SIGTERM')
     .requiredOption('--token-file <file>', 'bearer secrets, one per line; read again for every request')
-    .addOption(number('--port <n>', 'port to listen on', STORE_AGENT_PORT))
+    .addOption(number('--port <n>', 'port to listen on', STORE_AGENT_PORT).argParser(wholeNumber(0, 65_535)))
     .option('--host <address>', 'address to listen on; all by default')
-    .addOption(number('--concurrency <n>', 'questions that are answered at the same time', 4));
+    .addOption(
+      number('--concurrency <n>', 'questions that are answered at the same time', 4).argParser(
+        wholeNumber(1, 64),
+      ),
+    );
   for (const option of answerOptions()) serve.addOption(option);
   serve.action(async (flags: ServeFlags) => done(await runServe(flags)));
 }
@@ -87,7 +90,7 @@ async function runServe(flags: ServeFlags): Promise<number> {
     tokenFile: flags.tokenFile,
     concurrency: flags.concurrency,
     ask: (question, given) => askProcess(program, question, given),
-    signal: stopSignal('SIGTERM', 'SIGINT'),
+    signal: stopSignal(),
     log,
   });
   return 0;

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Drift, Progress, Recheck } from '../../agent/recheck.ts';
 import { formatSize } from '../../lib/size.ts';
+import { wholeNumber } from '../whole-number.ts';
 
 /** Exit codes; 2 is also a usage error. */
 const CLEAN = 0;
@@ -24,7 +25,7 @@ export function verifyCommand(done: (code: number) => void): Command {
     .addOption(
       new Option('--concurrency <n>', 'files that are read at the same time')
         .default(4)
-        .argParser((text) => within(text, 64)),
+        .argParser(wholeNumber(1, 64)),
     )
     .addOption(
       new Option(
@@ -41,12 +42,6 @@ export function verifyCommand(done: (code: number) => void): Command {
       ].join('\n'),
     )
     .action(async (directory: string, options: Options) => done(await verify(directory, options)));
-}
-
-function within(text: string, max: number): number {
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= 1 && number <= max) return number;
-  throw new InvalidArgumentError(`must be a whole number from 1 to ${max}.`);
 }
 
 function sha256(text: string): string {

@@ -98,7 +98,6 @@ export function aJob(
     managedBy: undefined,
     queue: undefined,
     startedAt: undefined,
-    active: 1,
     ...more,
     conditions,
   };
@@ -122,7 +121,6 @@ export function aPod(states: States = {}, more: Partial<PodView> = {}): PodView 
     message: undefined,
     node: 'gpu-1',
     ip: '10.0.0.9',
-    startTime: CREATED,
     deletionGraceSeconds: undefined,
     jobName: jobName({ name: 'night-1', uid: 'task-uid' }, 1),
     conditions: [{ type: 'PodScheduled', status: 'True' }],

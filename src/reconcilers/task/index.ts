@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Ended, Outboxes } from '../../api/callbacks.ts';
-import type { AnalysisTask } from '../../api/objects.ts';
 import { CORE_EVENTS, JOBS, PODS, TASKS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
 import { systemClock } from '../../controller/clock.ts';
@@ -19,8 +18,11 @@ import {
   cachesOf,
   connect,
   createTaskInformers,
+  keysOf,
   type RunningInformer,
+  scopesOf,
   type TaskInformers,
+  withOutbox,
 } from './informers.ts';
 import type { Observed } from './observed.ts';
 import type { ModelEntry } from '../../api/seen.ts';
@@ -53,7 +55,7 @@ export interface TaskControllerOptions {
 
 export interface TaskController {
   readonly informers: readonly RunningInformer[];
-  /** Works until `signal` aborts; call it only while leading. `isFresh` is asked right before a Job is created. */
+  /** Works until `signal` aborts; call it only while leading. */
   run(leading: Leading, signal: AbortSignal): Promise<void>;
 }
 
@@ -164,17 +166,12 @@ function storeAgents({ options, queue, informers }: Wired, signal: AbortSignal):
       options: options.storeAgents,
       informers,
       tasks,
-      watched: watchedBy(options),
+      watched: scopesOf(options.namespaces),
       enqueue: (key) => queue.add(key),
       log: options.log,
     },
     signal,
   );
-}
-
-/** Undefined stands for all namespaces. */
-function watchedBy({ namespaces }: TaskControllerOptions): readonly (string | undefined)[] {
-  return namespaces.length > 0 ? namespaces : [undefined];
 }
 
 async function polling(
@@ -184,9 +181,7 @@ async function polling(
 ): Promise<void> {
   const { progressIntervalMs: intervalMs, log } = options;
   if (intervalMs === undefined) return;
-  const changed = (uid: string): void => {
-    for (const task of informers.tasks.flatMap((tasks) => tasks.byIndex('uid', uid))) queue.add(keyOf(task));
-  };
+  const changed = (uid: string): void => keysOf(informers, uid).forEach((key) => queue.add(key));
   const pods = () => informers.pods.flatMap((informer) => [...informer.values()]);
   await pollProgress({ pods, book, changed, intervalMs, isFresh, clock: systemClock, log }, signal);
 }
@@ -196,9 +191,7 @@ async function delivering(
   { isFresh, events }: { readonly isFresh: () => boolean; readonly events: EventRecorder },
   signal: AbortSignal,
 ): Promise<void> {
-  const tasks = function* (): Generator<AnalysisTask> {
-    for (const informer of informers.tasks) yield* informer.values();
-  };
+  const tasks = () => withOutbox(informers);
   const changed: Outboxes['changed'] = (task, { type, endpoint }, how) => {
     queue.add(keyOf(task));
     if (how === 'delivered') return;
@@ -212,7 +205,7 @@ function expiring({ options }: Wired, tasks: ExpiryDeps['tasks'], signal: AbortS
   const { transport, log } = options;
   const clock = { ...systemClock, now: () => transport.now() };
   return expireTasks(
-    { tasks, namespaces: watchedBy(options), intervalMs: options.expiryMs, clock, log },
+    { tasks, namespaces: scopesOf(options.namespaces), intervalMs: options.expiryMs, clock, log },
     signal,
   );
 }

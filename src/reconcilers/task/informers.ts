@@ -36,7 +36,7 @@ export function createTaskInformers(
   namespaces: readonly string[],
   claimName: string,
 ): TaskInformers {
-  const scopes = namespaces.length > 0 ? namespaces : [undefined];
+  const scopes = scopesOf(namespaces);
   const each = <T extends KubeObject>(options: Omit<InformerOptions<T>, 'transport'>): Scoped<T> =>
     scopes.map((namespace) => createInformer<T>({ ...base, ...options, namespace }));
   const managed = `${LABEL.managedBy}=${MANAGED_BY}`;
@@ -47,6 +47,7 @@ export function createTaskInformers(
       transform: parseTask,
       indexes: {
         uid: (task) => [task.metadata.uid],
+        outbox: (task) => (task.status?.outbox?.length ? [WAITING] : []),
         model: (task) => [task.spec.model],
         namespace: (task) => [task.metadata.namespace],
       },
@@ -70,6 +71,18 @@ export function createTaskInformers(
     }),
   };
 }
+
+/** Tasks that have events to deliver, which are few: the deliverer looks several times a second. */
+const WAITING = 'waiting';
+export const withOutbox = ({ tasks }: TaskInformers): readonly AnalysisTask[] => by(tasks, 'outbox', WAITING);
+
+/** Keys of the watched tasks with this UID: one, or none. */
+export const keysOf = ({ tasks }: TaskInformers, uid: string): string[] =>
+  by(tasks, 'uid', uid).map((task) => keyOf(task));
+
+/** Where tasks are watched: undefined stands for all namespaces. */
+export const scopesOf = (namespaces: readonly string[]): readonly (string | undefined)[] =>
+  namespaces.length > 0 ? namespaces : [undefined];
 
 /** What the process runs and waits for, whatever the kind. */
 export type RunningInformer = Pick<Informer<KubeObject>, 'synced' | 'hasSynced' | 'run'>;

@@ -124,7 +124,8 @@ async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSign
       { signal },
     );
     deps.written.note(now);
-    deps.progress.written(uid);
+    // The watch may have told of the last write already, and what it forgot must stay forgotten.
+    if (!plan.status?.settled) deps.progress.written(uid);
   }
   const removal = ({ name, uid: only, force }: Removal): Action<KubeObject> => ({
     do: 'delete',

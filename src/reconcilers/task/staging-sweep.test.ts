@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { StagingEntry } from '../../api/store.ts';
-import { doomed } from './staging-sweep.ts';
+import { silentLog } from '../../controller/log.ts';
+import { systemClock } from '../../controller/clock.ts';
+import { doomed, type StagingSweepDeps, sweepRound } from './staging-sweep.ts';
+import { StoreError } from './store-client.ts';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -69,4 +72,66 @@ describe('doomed()', () => {
       );
     });
   }
+});
+
+describe('sweepRound()', () => {
+  const GONE = { dataset: 'lab/corpus', name: 'uid-1', idleSeconds: 30 * DAY, swept: false };
+
+  /** Stores whose agents answer from here: the real client has tests of its own. */
+  function aRound(stores: Readonly<Record<string, readonly StagingEntry[] | 'down'>>) {
+    const done: string[] = [];
+    const client = {
+      ask: (
+        namespace: string,
+        question: string,
+        { body, answer }: { body: unknown; answer: { parse: (raw: unknown) => unknown } },
+      ) => {
+        done.push(`${question} ${namespace}`);
+        const entries = stores[namespace];
+        if (entries === 'down') return Promise.reject(new StoreError('agent', 'down'));
+        const raw =
+          question === 'staging'
+            ? { v: 1, entries, complete: true }
+            : { v: 1, removed: JSON.stringify(body).split('"name"').length - 1, kept: [] };
+        return Promise.resolve(answer.parse(raw));
+      },
+      close: () => Promise.resolve(),
+    };
+    const tasks = {
+      async *pages() {
+        done.push('list tasks');
+        yield { items: [] };
+      },
+    };
+    const deps = {
+      client,
+      tasks,
+      watched: [undefined],
+      stores: () => Object.keys(stores),
+      hasLivePod: () => false,
+      policy: { settledSeconds: HOUR, unknownSeconds: DAY },
+      intervalMs: HOUR,
+      clock: systemClock,
+      log: silentLog,
+    } as unknown as StagingSweepDeps;
+    return { done, run: () => sweepRound(deps, new AbortController().signal) };
+  }
+
+  it('lists the tasks once, after the directories of all stores', async () => {
+    const { done, run } = aRound({ a: [GONE], b: [GONE], c: [] });
+    await run();
+    assert.deepEqual(done, ['staging a', 'staging b', 'staging c', 'list tasks', 'sweep a', 'sweep b']);
+  });
+
+  it('lists no tasks when there is no staging', async () => {
+    const { done, run } = aRound({ a: [] });
+    await run();
+    assert.deepEqual(done, ['staging a']);
+  });
+
+  it('goes on with the other stores when one cannot be asked', async () => {
+    const { done, run } = aRound({ a: 'down', b: [GONE] });
+    await run();
+    assert.deepEqual(done, ['staging a', 'staging b', 'list tasks', 'sweep b']);
+  });
 });

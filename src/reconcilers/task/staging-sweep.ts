@@ -37,42 +37,61 @@ const FIRST_MS = 300_000;
 export async function sweepStaging(deps: StagingSweepDeps, signal: AbortSignal): Promise<void> {
   for (let pauseMs = Math.min(deps.intervalMs, FIRST_MS); !signal.aborted; pauseMs = deps.intervalMs) {
     await delay(deps.clock, pauseMs, signal).catch(() => undefined);
-    for (const namespace of deps.stores()) {
-      if (signal.aborted) return;
-      await sweepStore(deps, namespace, signal).catch((error: unknown) => {
-        // The book of surveys tells when an agent is down.
-        if (error instanceof StoreError) deps.log.debug('Cannot sweep staging', { namespace, error });
-        else if (!signal.aborted) deps.log.warn('Cannot sweep staging', { namespace, error });
-      });
-    }
+    if (signal.aborted) return;
+    await sweepRound(deps, signal).catch((error: unknown) => {
+      if (!signal.aborted) deps.log.warn('Cannot sweep staging', { error });
+    });
   }
 }
 
 /**
- * Directories first, tasks second: a task is older than its staging, so one whose directory is in the list is in the
- * later list of tasks, unless it is over.
+ * Directories first, tasks second: a task is older than its staging, so one whose directory is in a list is in the
+ * later list of tasks, unless it is over. The tasks are listed once, however many stores there are.
  */
-export async function sweepStore(
-  deps: StagingSweepDeps,
+export async function sweepRound(deps: StagingSweepDeps, signal: AbortSignal): Promise<void> {
+  const { client, policy, hasLivePod } = deps;
+  const found = new Map<string, readonly StagingEntry[]>();
+  for (const namespace of deps.stores())
+    await withStore(deps, namespace, signal, async () => {
+      const asked = { body: {}, answer: stagingAnswer, signal };
+      const { entries, complete } = await client.ask(namespace, 'staging', asked);
+      if (!complete)
+        deps.log.debug('The list of staging is not whole, the next round has the rest', { namespace });
+      if (entries.length > 0) found.set(namespace, entries);
+    });
+  if (found.size === 0) return;
+  const tasks = await listTasks(deps, signal);
+  for (const [namespace, entries] of found) {
+    const remove = doomed(entries, { tasks, hasLivePod, policy });
+    if (remove.length > 0)
+      await withStore(deps, namespace, signal, () => sweepStore(deps, namespace, { remove, signal }));
+  }
+}
+
+async function sweepStore(
+  { client, log }: StagingSweepDeps,
+  namespace: string,
+  { remove, signal }: SweepRequest & { readonly signal: AbortSignal },
+): Promise<void> {
+  const body = { remove };
+  const { removed, kept } = await client.ask(namespace, 'sweep', { body, answer: sweepAnswer, signal });
+  const first = kept[0]?.reason;
+  log.info('Removed staging that no task needs', { namespace, removed, kept: kept.length, first });
+}
+
+/** One store that cannot be asked stops no other. */
+async function withStore(
+  { log }: StagingSweepDeps,
   namespace: string,
   signal: AbortSignal,
+  ask: () => Promise<void>,
 ): Promise<void> {
-  const { client, log, policy, hasLivePod } = deps;
-  const { entries } = await client.ask(namespace, 'staging', { body: {}, answer: stagingAnswer, signal });
-  if (entries.length === 0) return;
-  const tasks = await listTasks(deps, signal);
-  const remove = doomed(entries, { tasks, hasLivePod, policy });
-  if (remove.length === 0) return;
-  const { removed, kept } = await client.ask(namespace, 'sweep', {
-    body: { remove },
-    answer: sweepAnswer,
-    signal,
-  });
-  log.info('Removed staging that no task needs', {
-    namespace,
-    removed,
-    kept: kept.length,
-    first: kept[0]?.reason,
+  signal.throwIfAborted();
+  await ask().catch((error: unknown) => {
+    if (signal.aborted) throw error;
+    // The book of surveys tells when an agent is down.
+    if (error instanceof StoreError) log.debug('Cannot sweep staging', { namespace, error });
+    else log.warn('Cannot sweep staging', { namespace, error });
   });
 }
 

@@ -1,10 +1,11 @@
 /** Everything of the task controller that speaks with store agents, wired together. */
+import { once } from 'node:events';
 import type { ResourceClient } from '../../controller/client.ts';
 import { systemClock } from '../../controller/clock.ts';
-import { keyOf, type KubeObject } from '../../controller/resources.ts';
+import type { KubeObject } from '../../controller/resources.ts';
 import type { Log } from '../../controller/log.ts';
 import { isAlive } from '../../jobs/views.ts';
-import type { TaskInformers } from './informers.ts';
+import { keysOf, type TaskInformers } from './informers.ts';
 import { type StagingSweepDeps, sweepStaging, type SweepPolicy } from './staging-sweep.ts';
 import { createStoreBook, type StoreBook } from './store-book.ts';
 import { createStoreClient, type StoreAgentOptions } from './store-client.ts';
@@ -33,9 +34,7 @@ export interface StoreAgents {
 export function startStoreAgents(deps: StoreAgentsDeps, signal: AbortSignal): StoreAgents {
   const { options, informers, tasks, watched, enqueue, log } = deps;
   const client = createStoreClient(options);
-  const changed = (uid: string): void => {
-    for (const task of informers.tasks.flatMap((scoped) => scoped.byIndex('uid', uid))) enqueue(keyOf(task));
-  };
+  const changed = (uid: string): void => keysOf(informers, uid).forEach((key) => enqueue(key));
   const { timeoutMs, sweep: policy, sweepIntervalMs: intervalMs } = options;
   const book = createStoreBook({ client, timeoutMs, changed, clock: systemClock, log, signal });
   for (const scoped of informers.tasks)
@@ -47,20 +46,13 @@ export function startStoreAgents(deps: StoreAgentsDeps, signal: AbortSignal): St
   const hasLivePod = (uid: string): boolean =>
     informers.pods.flatMap((scoped) => scoped.byIndex('task', uid)).some(isAlive);
   const run = async (): Promise<void> => {
-    if (intervalMs === undefined) await ended(signal);
-    else
+    if (intervalMs !== undefined)
       await sweepStaging(
         { client, tasks, watched, stores, hasLivePod, policy, intervalMs, clock: systemClock, log },
         signal,
       );
+    else if (!signal.aborted) await once(signal, 'abort');
     await client.close();
   };
   return { book, run };
-}
-
-function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

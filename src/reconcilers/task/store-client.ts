@@ -59,13 +59,18 @@ export function createStoreClient(options: StoreAgentOptions): StoreClient {
       const { href: url } = new URL(STORE_PATHS[question], base);
       const signal = AbortSignal.any([given.signal, AbortSignal.timeout(timeoutMs)]);
       const body = JSON.stringify(given.body);
-      for (;;) {
-        const said = await call(agent, { url, body, signal, token: await readToken(options.tokenFile) });
-        if (said.status !== 503 || !said.busy) return read(said, given.answer, url);
-        await sleep(BUSY_MS * (1 + Math.random()), undefined, { signal }).catch(() => {
-          throw new StoreError('question', `${url} was busy for ${timeoutMs} ms`);
-        });
+      const ask = async () => call(agent, { url, body, signal, token: await readToken(options.tokenFile) });
+      let said = await ask();
+      while (said.status === 503 && said.busy) {
+        // An agent that has said that it is busy is there, whatever comes until the time is up.
+        said = await sleep(BUSY_MS * (1 + Math.random()), undefined, { signal })
+          .then(ask)
+          .catch((error: unknown) => {
+            if (!signal.aborted) throw error;
+            throw new StoreError('question', `${url} was busy for ${timeoutMs} ms`);
+          });
       }
+      return read(said, given.answer, url);
     },
     close: () => agent.destroy(),
   };

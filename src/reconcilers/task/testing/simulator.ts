@@ -217,7 +217,6 @@ export class Simulator {
       managedBy: undefined,
       queue: undefined,
       startedAt: undefined,
-      active: 1,
       conditions: [],
     });
     this.#pods.push({
@@ -229,7 +228,6 @@ export class Simulator {
       message: undefined,
       node: 'n',
       ip: undefined,
-      startTime: undefined,
       deletionGraceSeconds: undefined,
       jobName: name,
       conditions: [],
