@@ -262,6 +262,28 @@ describe('the part of the chart for ELSI', () => {
     assert.deepEqual(container?.args, ['elsi-sync', '--config', '/etc/analysis-operator/config.yaml']);
   });
 
+  it('is watched and protected like the controller', async () => {
+    const asked = ['networkPolicy.enabled=true', 'serviceMonitor.enabled=true'];
+    const objects = await render(...ELSI, ...asked);
+    for (const kind of ['Service', 'ServiceMonitor', 'NetworkPolicy', 'PodDisruptionBudget']) {
+      const found = names(objects, kind);
+      assert.ok(found.includes('analysis/analysis-operator-elsi'), `${kind}: ${found.join(', ')}`);
+      assert.ok(found.includes('analysis/analysis-operator'), `${kind}: ${found.join(', ')}`);
+    }
+    const service: unknown = only(objects, 'Service', 'analysis-operator-elsi');
+    const pods: unknown = only(objects, 'Deployment', 'analysis-operator-elsi');
+    assert.ok(Service.is(service) && Deployment.is(pods));
+    const { labels = {} } = pods.spec?.template.metadata ?? {};
+    const { selector = {}, ports = [] } = service.spec ?? {};
+    for (const [key, value] of Object.entries(selector)) assert.equal(labels[key], value);
+    assert.equal(selector['app.kubernetes.io/component'], 'elsi-sync');
+    const map: unknown = only(objects, 'ConfigMap', 'analysis-operator-elsi');
+    assert.ok(ConfigMap.is(map));
+    const { health } = elsiConfigSchema.parse(parse(map.data?.['config.yaml'] ?? ''));
+    assert.equal(ports[0]?.port, health.port);
+    assert.equal(pods.spec?.template.spec?.containers[0]?.ports?.[0]?.containerPort, health.port);
+  });
+
   it('may touch tasks of one namespace and its lease, and nothing else', async () => {
     const objects = await render(...ELSI);
     const role = only(objects, 'Role', 'analysis-operator-elsi');

@@ -11,17 +11,46 @@
 {{- end }}
 {{- end }}
 
+{{/* Of one component: (list $ "controller"). */}}
+{{- define "analysis-operator.componentSelector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "analysis-operator.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "analysis-operator.componentLabels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{ include "analysis-operator.componentSelector" . }}
+{{- end }}
+
+{{/* The processes that serve health and metrics on the port `health`. */}}
+{{- define "analysis-operator.processes" -}}
+- component: controller
+  name: {{ include "analysis-operator.fullname" . }}
+  port: {{ .Values.config.health.port }}
+  replicas: {{ .Values.replicas }}
+{{- if .Values.elsi.enabled }}
+- component: elsi-sync
+  name: {{ include "analysis-operator.elsiName" . }}
+  port: {{ include "analysis-operator.elsiPort" . }}
+  replicas: {{ .Values.elsi.replicas }}
+{{- end }}
+{{- end }}
+
+{{- define "analysis-operator.elsiPort" -}}
+8082
+{{- end }}
+
 {{- define "analysis-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "analysis-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: controller
+{{- include "analysis-operator.componentSelector" (list . "controller") }}
 {{- end }}
 
 {{- define "analysis-operator.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "analysis-operator.selectorLabels" . }}
+{{- include "analysis-operator.componentLabels" (list . "controller") }}
 {{- end }}
 
 {{- define "analysis-operator.storeAgentName" -}}
@@ -29,16 +58,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "analysis-operator.storeAgentSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "analysis-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: store-agent
+{{- include "analysis-operator.componentSelector" (list . "store-agent") }}
 {{- end }}
 
 {{- define "analysis-operator.storeAgentLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "analysis-operator.storeAgentSelectorLabels" . }}
+{{- include "analysis-operator.componentLabels" (list . "store-agent") }}
 {{- end }}
 
 {{/* What every container may do: nothing. */}}
@@ -90,16 +114,11 @@ capabilities: { drop: [ALL] }
 {{- end }}
 
 {{- define "analysis-operator.elsiSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "analysis-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: elsi-sync
+{{- include "analysis-operator.componentSelector" (list . "elsi-sync") }}
 {{- end }}
 
 {{- define "analysis-operator.elsiLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "analysis-operator.elsiSelectorLabels" . }}
+{{- include "analysis-operator.componentLabels" (list . "elsi-sync") }}
 {{- end }}
 
 {{/* The configuration of elsi-sync with what the chart knows. */}}
@@ -110,6 +129,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $config.elsi "caFile" "/etc/elsi-ca/ca.crt" }}
 {{- end }}
 {{- $_ := set $config "leaderElection" (dict "namespace" .Release.Namespace "name" (include "analysis-operator.elsiName" .)) }}
+{{- $_ := set $config "health" (dict "port" (include "analysis-operator.elsiPort" . | int)) }}
 {{- toYaml $config }}
 {{- end }}
 
