@@ -97,7 +97,11 @@ async function synchronise(parts: Parts, leadership: Leadership, stop: AbortSign
   const deps = roundDeps(parts, leadership, createElsiClient(http, session));
   const round = (signal: AbortSignal) => syncRound(deps, signal);
   const pacing = { intervalMs: config.intervalSeconds * 1000, clock: systemClock, random: Math.random };
-  await runLoop({ round, rounds, ...pacing, metrics: syncMetrics, log }, stop).finally(() => http.close());
+  try {
+    await runLoop({ round, rounds, ...pacing, metrics: syncMetrics, log }, stop);
+  } finally {
+    await http.close();
+  }
 }
 
 function roundDeps(parts: Parts, leadership: Leadership, elsi: RoundDeps['elsi']): RoundDeps {

@@ -153,7 +153,8 @@ async function takenOver(world: World): Promise<void> {
   for (const task of ['orphaned', 'forgotten'])
     await hands.remove('analysistasks', task, { policy: 'Orphan' });
   for (const task of ['orphaned', 'forgotten']) await hands.gone('analysistasks', task);
-  const ended = async () => (await world.lab.jobs('meanwhile')).some((job) => jobVerdict(job) !== 'unfinished');
+  const ended = async () =>
+    (await world.lab.jobs('meanwhile')).some((job) => jobVerdict(job) !== 'unfinished');
   await eventually('a Job that ends unobserved', async () => ((await ended()) ? true : undefined));
   await world.operator();
   await world.lab.model('late', COPY);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { StagingEntry } from '../../api/store.ts';
+import { type StagingEntry, sweepRequest } from '../../api/store.ts';
 import { silentLog } from '../../controller/log.ts';
 import { systemClock } from '../../controller/clock.ts';
 import { doomed, type StagingSweepDeps, sweepRound } from './staging-sweep.ts';
@@ -80,30 +80,22 @@ describe('sweepRound()', () => {
   /** Stores whose agents answer from here: the real client has tests of its own. */
   function aRound(stores: Readonly<Record<string, readonly StagingEntry[] | 'down'>>) {
     const done: string[] = [];
-    const client = {
-      ask: (
-        namespace: string,
-        question: string,
-        { body, answer }: { body: unknown; answer: { parse: (raw: unknown) => unknown } },
-      ) => {
+    const client: StagingSweepDeps['client'] = {
+      ask: async (namespace, question, { body, answer }) => {
         done.push(`${question} ${namespace}`);
         const entries = stores[namespace];
-        if (entries === 'down') return Promise.reject(new StoreError('agent', 'down'));
-        const raw =
-          question === 'staging'
-            ? { v: 1, entries, complete: true }
-            : { v: 1, removed: JSON.stringify(body).split('"name"').length - 1, kept: [] };
-        return Promise.resolve(answer.parse(raw));
+        if (entries === 'down') throw new StoreError('agent', 'down');
+        if (question === 'staging') return answer.parse({ v: 1, entries, complete: true });
+        return answer.parse({ v: 1, removed: sweepRequest.parse(body).remove.length, kept: [] });
       },
-      close: () => Promise.resolve(),
     };
-    const tasks = {
+    const tasks: StagingSweepDeps['tasks'] = {
       async *pages() {
         done.push('list tasks');
-        yield { items: [] };
+        yield { items: [], resourceVersion: '1' };
       },
     };
-    const deps = {
+    const deps: StagingSweepDeps = {
       client,
       tasks,
       watched: [undefined],
@@ -113,7 +105,7 @@ describe('sweepRound()', () => {
       intervalMs: HOUR,
       clock: systemClock,
       log: silentLog,
-    } as unknown as StagingSweepDeps;
+    };
     return { done, run: () => sweepRound(deps, new AbortController().signal) };
   }
 

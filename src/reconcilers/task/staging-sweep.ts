@@ -16,8 +16,8 @@ export interface SweepPolicy {
 }
 
 export interface StagingSweepDeps {
-  readonly client: StoreClient;
-  readonly tasks: ResourceClient<KubeObject>;
+  readonly client: Pick<StoreClient, 'ask'>;
+  readonly tasks: Pick<ResourceClient<KubeObject>, 'pages'>;
   /** Where tasks may be: undefined stands for all namespaces. */
   readonly watched: readonly (string | undefined)[];
   /** Namespaces that have a store. */
