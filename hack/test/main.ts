@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { countsOf, type Counts, runMocha } from './mocha.ts';
+import { countsOf, type Counts, failuresOf, runMocha } from './mocha.ts';
 import { run } from './process.ts';
 
 /** One kind of test. Unit and integration tests measure coverage; e2e runs the operator in its container. */
@@ -31,6 +31,8 @@ const SUITES: readonly Suite[] = [
 
 const COVERAGE_DIR = 'coverage/tmp';
 const LEAST_LINES = 85;
+/** Characters shown of a suite that failed without naming a test. */
+const LAST_WORDS = 2_000;
 
 const HELP = `Usage: node hack/test/main.ts [--only unit|integration|contract|faults|kueue|e2e] [--grep TEXT]
 
@@ -50,16 +52,23 @@ async function main(): Promise<number> {
   rmSync(COVERAGE_DIR, { recursive: true, force: true });
   mkdirSync(COVERAGE_DIR, { recursive: true });
   const all: Counts[] = [];
-  for (const suite of suites) all.push(await runSuite(suite, values.grep));
+  const failures: string[] = [];
+  for (const suite of suites) {
+    const { counts, said } = await runSuite(suite, values.grep);
+    all.push(counts);
+    if (counts.failed > 0) failures.push(`=== failed in ${suite.name} ===\n${said}`);
+  }
   const complete = values.only === undefined && values.grep === undefined;
   if (complete) all.push(await coverage());
+  // Once more at the end: whoever sees only the last lines of a log must learn what failed, and why.
+  for (const said of failures) console.log(`\n${said}`);
   const passed = sum(all.map((c) => c.passed));
   const failed = sum(all.map((c) => c.failed));
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 && passed > 0 ? 0 : 1;
 }
 
-async function runSuite(suite: Suite, grep: string | undefined): Promise<Counts> {
+async function runSuite(suite: Suite, grep: string | undefined): Promise<{ counts: Counts; said: string }> {
   const started = Date.now();
   console.log(`\n=== ${suite.name} ===`);
   const args = ['--timeout', String(suite.timeoutMs), ...(grep ? ['--grep', grep] : []), ...suite.files];
@@ -69,7 +78,7 @@ async function runSuite(suite: Suite, grep: string | undefined): Promise<Counts>
   console.log(
     `=== ${suite.name}: ${counts.passed} passed, ${counts.failed} failed in ${Math.round((Date.now() - started) / 1000)} s`,
   );
-  return counts;
+  return { counts, said: failuresOf(output) || output.slice(-LAST_WORDS) };
 }
 
 /** Lines of src/ that unit and integration tests run; below the threshold counts as one failure. */

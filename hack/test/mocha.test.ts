@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { countsOf } from './mocha.ts';
+import { countsOf, failuresOf } from './mocha.ts';
 
 describe('countsOf()', () => {
   const rows: Record<string, { output: string; code: number; passed: number; failed: number }> = {
@@ -29,4 +29,13 @@ describe('countsOf()', () => {
   for (const [name, { output, code, passed, failed }] of Object.entries(rows)) {
     it(name, () => assert.deepEqual(countsOf(output, code), { passed, failed }));
   }
+});
+
+describe('failuresOf()', () => {
+  it('keeps what mocha says of the failed tests', () =>
+    assert.equal(
+      failuresOf('    ✔ one\n\n  1 passing (3s)\n  1 failing\n\n  1) two\n       why\n\n'),
+      '  1 failing\n\n  1) two\n       why',
+    ));
+  it('is empty when all passed', () => assert.equal(failuresOf('    ✔ one\n  1 passing (3s)\n'), ''));
 });

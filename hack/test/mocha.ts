@@ -23,6 +23,12 @@ export function countsOf(output: string, code: number): Counts {
   return { passed, failed: silent ? 1 : failed };
 }
 
+/** Mocha's own account of the tests that failed, without the list of those that passed; '' when none did. */
+export function failuresOf(output: string): string {
+  const at = [...output.matchAll(/^ {2}\d+ (?:failing|pending)$/gm)].at(0)?.index;
+  return at === undefined ? '' : output.slice(at).trimEnd();
+}
+
 function numberBefore(output: string, word: string): number {
   const matches = [...output.matchAll(new RegExp(`^ {2}(\\d+) ${word}\\b`, 'gm'))];
   return Number(matches.at(-1)?.[1] ?? 0);
