@@ -64,9 +64,13 @@ describe("the controller's client of the store agent", () => {
     });
 
     it('tell an agent that is not there from one that cannot tell', async () => {
-      await agent.start('--milliseconds', '0', '--concurrency', '0');
+      await agent.start('--concurrency', '1');
+      const taken = assert.rejects(ask(agent.url(), agent.tokenFile), about('agent', /does not answer/));
+      const endAnswer = await agent.holdAnswer();
       await assert.rejects(ask(agent.url(), agent.tokenFile, 2000), about('question', /busy for 2000 ms/));
       await agent.stop();
+      endAnswer();
+      await taken;
       await assert.rejects(ask(agent.url(), agent.tokenFile), about('agent', /ECONNREFUSED/));
     });
 

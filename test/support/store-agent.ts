@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ROOT } from '../../hack/gen/files.ts';
+import { eventually } from './eventually.ts';
 
 export const STORE_TOKEN = 'the-secret-of-this-test';
 
@@ -18,6 +19,8 @@ export interface StoreAgent {
   /** Starts the process, again after a stop; its port stays. */
   start(...flags: readonly string[]): Promise<void>;
   signal(name: 'SIGSTOP' | 'SIGCONT'): void;
+  /** Stops the process that answers a question as soon as there is one; what is returned ends it. */
+  holdAnswer(): Promise<() => void>;
   stop(): Promise<void>;
   remove(): Promise<void>;
 }
@@ -52,14 +55,28 @@ export async function aStoreAgent(): Promise<StoreAgent> {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       child = started;
-      const [line] = await once(createInterface(started.stdout), 'line');
+      const exited = once(started, 'exit').then(([code]: unknown[]) => {
+        throw new Error(`agent serve ended with exit code ${String(code)} before it listened`);
+      });
+      exited.catch(() => undefined); // once it listens, its end is the test's own doing
+      const [line] = await Promise.race([once(createInterface(started.stdout), 'line'), exited]);
       port = Number(/port (\d+)/.exec(String(line))?.[1]);
     },
     signal: (name) => void child?.kill(name),
+    holdAnswer: async () => {
+      const answering = await eventually('a process answers', () => onlyChildOf(child?.pid));
+      process.kill(answering, 'SIGSTOP');
+      return () => void process.kill(answering, 'SIGKILL');
+    },
     stop,
     remove: async () => {
       await stop();
       await rm(place, { recursive: true, force: true });
     },
   };
+}
+
+async function onlyChildOf(pid: number | undefined): Promise<number | undefined> {
+  const [child] = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ', 1);
+  return child ? Number(child) : undefined;
 }
