@@ -6,7 +6,7 @@ import type { Config } from './config.ts';
 import { systemClock } from './controller/clock.ts';
 import { createInformer } from './controller/informer.ts';
 import { loadClusterConfig } from './controller/kube-config.ts';
-import type { Leadership } from './controller/leader.ts';
+import type { Leading } from './controller/fence.ts';
 import { createLog } from './controller/log.ts';
 import { createMetrics } from './controller/metrics.ts';
 import { createTransport } from './controller/transport.ts';
@@ -29,15 +29,15 @@ export interface ControllerArguments {
 /** Everything the controller process is made of. */
 interface Parts extends Program {
   readonly tasks: TaskController;
-  readonly runModels: (leading: Leadership, signal: AbortSignal) => Promise<void>;
+  readonly runModels: (leading: Leading, signal: AbortSignal) => Promise<void>;
 }
 
 /** Runs the controller until the signal aborts. Returns the exit code, see `runProgram`. */
 export async function runControllerProcess(given: ControllerArguments): Promise<number> {
   const parts = await assemble(given);
   const { tasks, runModels } = parts;
-  const work = async (leadership: Leadership, stop: AbortSignal): Promise<void> => {
-    await Promise.all([tasks.run(leadership, stop), runModels(leadership, stop)]);
+  const work = async (leading: Leading, stop: AbortSignal): Promise<void> => {
+    await Promise.all([tasks.run(leading, stop), runModels(leading, stop)]);
   };
   return runProgram(parts, work, given.signal);
 }
@@ -85,7 +85,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments): P
     log,
     metrics,
   });
-  const runModels = createModelController({ transport, models, policy, log, metrics });
+  const runModels = createModelController({ models, policy, log, metrics });
   return {
     lease: config.leaderElection,
     health: config.health,

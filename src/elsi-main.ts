@@ -8,7 +8,7 @@ import { resourceClient } from './controller/client.ts';
 import { systemClock } from './controller/clock.ts';
 import { createInformer, type Informer } from './controller/informer.ts';
 import { loadClusterConfig } from './controller/kube-config.ts';
-import type { Leadership } from './controller/leader.ts';
+import type { Leading } from './controller/fence.ts';
 import { createLog } from './controller/log.ts';
 import { createMetrics } from './controller/metrics.ts';
 import { createTransport } from './controller/transport.ts';
@@ -43,7 +43,7 @@ const USER_AGENT = `analysis-operator/${version} (elsi-sync)`;
 /** Runs elsi-sync until the signal aborts. Returns the exit code, see `runProgram`. */
 export async function runElsiProcess(given: ElsiArguments): Promise<number> {
   const parts = await assemble(given);
-  return runProgram(parts, (leadership, stop) => synchronise(parts, leadership, stop), given.signal);
+  return runProgram(parts, (leading, stop) => synchronise(parts, leading, stop), given.signal);
 }
 
 async function assemble({ config, kubeconfig, context }: ElsiArguments): Promise<Parts> {
@@ -81,7 +81,7 @@ async function assemble({ config, kubeconfig, context }: ElsiArguments): Promise
   };
 }
 
-async function synchronise(parts: Parts, leadership: Leadership, stop: AbortSignal): Promise<void> {
+async function synchronise(parts: Parts, leading: Leading, stop: AbortSignal): Promise<void> {
   const { config, syncMetrics, rounds, log } = parts;
   const { elsi } = config;
   const http = createHttp({
@@ -94,7 +94,7 @@ async function synchronise(parts: Parts, leadership: Leadership, stop: AbortSign
     onAnswer: (method, code) => syncMetrics.answered(method, code),
   });
   const session = createSession(http.exchange, credentialsIn(elsi.credentialsDirectory), systemClock);
-  const deps = roundDeps(parts, leadership, createElsiClient(http, session));
+  const deps = roundDeps(parts, leading, createElsiClient(http, session));
   const round = (signal: AbortSignal) => syncRound(deps, signal);
   const pacing = { intervalMs: config.intervalSeconds * 1000, clock: systemClock, random: Math.random };
   try {
@@ -104,8 +104,8 @@ async function synchronise(parts: Parts, leadership: Leadership, stop: AbortSign
   }
 }
 
-function roundDeps(parts: Parts, leadership: Leadership, elsi: RoundDeps['elsi']): RoundDeps {
-  const { config, transport, runs, syncMetrics: metrics, log } = parts;
+function roundDeps(parts: Parts, { transport, isFresh }: Leading, elsi: RoundDeps['elsi']): RoundDeps {
+  const { config, runs, syncMetrics: metrics, log } = parts;
   const { namespace, models, datasetPath, queue, priority, policies } = config;
   return {
     elsi,
@@ -115,7 +115,7 @@ function roundDeps(parts: Parts, leadership: Leadership, elsi: RoundDeps['elsi']
     policies,
     missing: createMissingBook(),
     rejections: createRejectionBook(),
-    mayAct: () => leadership.isFresh(),
+    mayAct: isFresh,
     now: () => systemClock.now(),
     metrics,
     log,

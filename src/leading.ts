@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { resourceClient } from './controller/client.ts';
+import { fenced, type Leading } from './controller/fence.ts';
 import { type HealthChecks, type HealthServer, startHealthServer } from './controller/health.ts';
 import { type Informer, waitForSync } from './controller/informer.ts';
 import type { ClusterConnection } from './controller/kube-config.ts';
@@ -48,19 +49,20 @@ async function leadershipOf(candidate: Candidate, signal: AbortSignal): Promise<
   );
 }
 
-type Work = (leadership: Leadership, stop: AbortSignal) => Promise<void>;
+type Work = (leading: Leading, stop: AbortSignal) => Promise<void>;
 
 /** Returns false when the lease was lost. However the work ends, nothing of it goes on, and a lease that is held is given back. */
 async function leadUntilStopped(candidate: Candidate, work: Work, signal: AbortSignal): Promise<boolean> {
   const leadership = await leadershipOf(candidate, signal);
   const failed = new AbortController();
+  const { isFresh, lost } = leadership;
+  const leading = { isFresh, lost, transport: fenced(candidate.transport, isFresh) };
   try {
-    await work(leadership, AbortSignal.any([signal, leadership.lost, failed.signal]));
+    await work(leading, AbortSignal.any([signal, lost, failed.signal]));
   } finally {
     failed.abort(new Error('another part of the process failed'));
-    if (!leadership.lost.aborted) await leadership.release();
+    if (!lost.aborted) await leadership.release();
   }
-  const { lost } = leadership;
   if (lost.aborted) candidate.log.error('Leadership lost; exiting', { why: String(lost.reason) });
   else candidate.log.info('Stopped');
   return !lost.aborted;

@@ -129,11 +129,10 @@ describe('resourceClient()', () => {
 });
 
 describe('createExecutor()', () => {
-  const executor = (mayCreate = true) =>
+  const executor = () =>
     createExecutor<Job>({
       client: jobs,
       adopt: (existing, own) => (existing.spec?.attempt === own.spec?.attempt ? 'ours' : 'foreign'),
-      mayCreate: () => mayCreate,
     });
   const create = (attempt = 1): Action<Job> => ({ do: 'create', object: wanted('one', attempt) });
 
@@ -165,11 +164,6 @@ describe('createExecutor()', () => {
     });
     await jobs.delete(made.metadata);
     await assert.rejects(executor().execute([create()]), { name: 'WaitError', reason: 'NameTaken' });
-  });
-
-  it('creates nothing without a fresh lease', async () => {
-    await assert.rejects(executor(false).execute([create()]), { name: 'LeadershipLostError' });
-    assert.equal(api.requests.length, 0);
   });
 
   it('deletes by uid, and is content when it is gone', async () => {

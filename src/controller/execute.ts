@@ -1,6 +1,5 @@
 import { isAlreadyExists } from './api-error.ts';
 import type { CallOptions, ResourceClient, Unsaved } from './client.ts';
-import { LeadershipLostError } from './leader.ts';
 import type { Action, CreateAction } from './plan.ts';
 import type { KubeObject } from './resources.ts';
 import { WaitError } from './settle.ts';
@@ -12,8 +11,6 @@ export interface ExecutorOptions<Child extends KubeObject> {
   readonly client: ResourceClient<Child>;
   /** Judges an existing object of the wanted name by owner uid and attempt, never by its template. */
   readonly adopt: (existing: Child, wanted: Unsaved<Child>) => Adoption;
-  /** Asked right before each create; false means the lease is not surely ours. */
-  readonly mayCreate: () => boolean;
 }
 
 /** The only writer of children. */
@@ -51,12 +48,9 @@ async function create<C extends KubeObject>(
   { object }: CreateAction<C>,
   call: CallOptions,
 ): Promise<C> {
-  const { client, mayCreate } = options;
   call.signal?.throwIfAborted();
-  if (!mayCreate())
-    throw new LeadershipLostError(`${describe(options, object)} is not created: the lease is not fresh`);
   try {
-    return await client.create(object, call);
+    return await options.client.create(object, call);
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
     return adoptExisting(options, object, call);

@@ -1,5 +1,11 @@
-import { LeadershipLostError } from './leader.ts';
+import { type Leadership, LeadershipLostError } from './leader.ts';
 import type { Transport } from './transport.ts';
+
+/** What work that only a leader may do is given. */
+export interface Leading extends Pick<Leadership, 'isFresh' | 'lost'> {
+  /** The only way to write; see `fenced`. */
+  readonly transport: Transport;
+}
 
 /**
  * The same transport for work that only a leader may do: a write is refused in the very moment in which the lease is no

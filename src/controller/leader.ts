@@ -44,7 +44,7 @@ export interface Leadership {
   /** Aborts when a renewal is overdue or somebody else holds the lease. */
   readonly lost: AbortSignal;
   /** Whether the lease is surely ours at this very moment, judged without waiting for any timer. */
-  isFresh(): boolean;
+  readonly isFresh: () => boolean;
   /** Stops renewing and empties the lease, so that another process can take over at once. */
   release(): Promise<void>;
 }

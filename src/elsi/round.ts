@@ -25,7 +25,7 @@ export interface RoundDeps {
   readonly policies: Policies;
   readonly missing: MissingBook;
   readonly rejections: RejectionBook;
-  /** Asked right before anything is changed, here or at ELSI. */
+  /** Asked right before anything is changed at ELSI; the cluster's client asks by itself. */
   readonly mayAct: () => boolean;
   readonly now: () => Date;
   readonly metrics: SyncMetrics;
@@ -92,7 +92,6 @@ async function create(
 ): Promise<boolean> {
   // The list may be older than the end that another process has just reported: only a fresh look shows a retry.
   if (after && (await deps.elsi.get(uid, signal))?.status !== 'PENDING') return false;
-  act(deps);
   await deps.tasks.create(object, { signal });
   deps.log.info(after ? 'A researcher runs the task again' : 'Took over a task', {
     uid,
@@ -110,7 +109,7 @@ async function tell(
   const before = await deps.elsi.get(uid, signal);
   if (!before) return false;
   if (rankOf(before.status) < rankOf(status)) {
-    act(deps);
+    if (!deps.mayAct()) throw new LeadershipLostError('ELSI is told nothing: the lease is not fresh');
     await deps.elsi.put(uid, { status, estimatedSeconds: seconds }, signal);
     deps.log.info('Told ELSI', { uid, status, before: before.status });
   }
@@ -135,7 +134,6 @@ async function acknowledge(deps: RoundDeps, run: AnalysisTask, { shown, signal }
   const want = statusFor(run);
   if (shown !== want)
     deps.log.warn('ELSI shows another end than the run has; it stays', { task: name, shown, run: want });
-  act(deps);
   const rest = finalizers.filter((finalizer) => finalizer !== FINALIZER.elsi);
   await deps.tasks.mergePatch(
     { name, namespace },
@@ -158,7 +156,6 @@ async function cancel(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { name, namespace, resourceVersion } = run.metadata;
-  act(deps);
   const patch = { metadata: { resourceVersion }, spec: { desired: 'Cancel' } };
   await deps.tasks.mergePatch({ name, namespace }, patch, { signal });
   deps.log.info('Cancelled a run', { uid, task: name, why });
@@ -173,10 +170,6 @@ async function reject(
   if (deps.rejections.isNew(uid, problem)) deps.log.warn('Rejected a task of ELSI', { uid, problem });
   if (!isToTell || uid === undefined) return false;
   return tell(deps, { do: 'put', uid, status: 'FAILED', seconds: undefined }, signal);
-}
-
-function act({ mayAct }: RoundDeps): void {
-  if (!mayAct()) throw new LeadershipLostError('Nothing is changed: the lease is not fresh');
 }
 
 function tellBacklog({ runs, now, metrics }: RoundDeps): void {

@@ -1,9 +1,8 @@
 import { MODELS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
 import { runController } from '../../controller/controller.ts';
-import { fenced } from '../../controller/fence.ts';
+import type { Leading } from '../../controller/fence.ts';
 import type { Informer } from '../../controller/informer.ts';
-import type { Leadership } from '../../controller/leader.ts';
 import type { Log } from '../../controller/log.ts';
 import type { Metrics } from '../../controller/metrics.ts';
 import { KeyedQueue } from '../../controller/queue.ts';
@@ -14,7 +13,6 @@ import type { ModelEntry } from '../../api/seen.ts';
 import { planModel } from './plan.ts';
 
 export interface ModelControllerOptions {
-  readonly transport: Transport;
   readonly models: Informer<ModelEntry>;
   readonly policy: { readonly allowTags: boolean };
   readonly log: Log;
@@ -24,8 +22,8 @@ export interface ModelControllerOptions {
 /** Keeps the condition Ready of every AnalysisModel true. */
 export function createModelController(
   options: ModelControllerOptions,
-): (leading: Pick<Leadership, 'isFresh' | 'lost'>, signal: AbortSignal) => Promise<void> {
-  const { transport, models, policy, log, metrics } = options;
+): (leading: Leading, signal: AbortSignal) => Promise<void> {
+  const { models, policy, log, metrics } = options;
   const queue = new KeyedQueue({ metrics: metrics.queue('analysismodel') });
   models.onChange((_type, { metadata }) => queue.add(metadata.name));
   const reconcileWith = (leader: Transport) => async (name: string, signal: AbortSignal) => {
@@ -41,8 +39,8 @@ export function createModelController(
     await writeStatus(client, model, planModel(model, policy, leader.now()), { signal });
     return {};
   };
-  return ({ isFresh, lost }, signal) => {
-    const reconcile = reconcileWith(fenced(transport, isFresh));
+  return ({ lost, transport }, signal) => {
+    const reconcile = reconcileWith(transport);
     const settings = { name: 'analysismodel', queue, workers: 2, log, metrics };
     return runController({ ...settings, reconcile, fence: lost }, signal);
   };

@@ -4,7 +4,7 @@ import { CORE_EVENTS, JOBS, PODS, TASKS } from '../../api/resources.ts';
 import { resourceClient } from '../../controller/client.ts';
 import { systemClock } from '../../controller/clock.ts';
 import { runController } from '../../controller/controller.ts';
-import { fenced } from '../../controller/fence.ts';
+import type { Leading } from '../../controller/fence.ts';
 import { createEventRecorder, type EventRecorder } from '../../controller/events.ts';
 import type { Informer } from '../../controller/informer.ts';
 import type { Log } from '../../controller/log.ts';
@@ -59,12 +59,6 @@ export interface TaskController {
   run(leading: Leading, signal: AbortSignal): Promise<void>;
 }
 
-/** The lease, as far as starting work depends on it. */
-export interface Leading {
-  readonly isFresh: () => boolean;
-  readonly lost: AbortSignal;
-}
-
 /** Wires the task reconciler: watches, queue, workers, progress and expiry. */
 export function createTaskController(options: TaskControllerOptions): TaskController {
   const { transport, models, log, metrics, settings } = options;
@@ -91,8 +85,7 @@ interface Wired {
   readonly ended: Map<string, Ended>;
 }
 
-async function work(given: Wired, { isFresh, lost }: Leading, signal: AbortSignal): Promise<void> {
-  const transport = fenced(given.options.transport, isFresh);
+async function work(given: Wired, { isFresh, lost, transport }: Leading, signal: AbortSignal): Promise<void> {
   const wired: Wired = { ...given, options: { ...given.options, transport } };
   const { instance, concurrency, log, metrics } = wired.options;
   const events = createEventRecorder({

@@ -37,16 +37,8 @@ const STALE_RECHECK_MS = 1000;
 
 /** Observe, decide, act, write the status, tell: one pass over one task. */
 export function taskReconciler(deps: TaskReconcilerDeps): Reconcile {
-  const jobs = createExecutor<KubeObject>({
-    client: deps.clients.jobs,
-    adopt: adoptable,
-    mayCreate: deps.mayStart,
-  });
-  const pods = createExecutor<KubeObject>({
-    client: deps.clients.pods,
-    adopt: () => 'foreign',
-    mayCreate: () => false,
-  });
+  const jobs = createExecutor<KubeObject>({ client: deps.clients.jobs, adopt: adoptable });
+  const pods = createExecutor<KubeObject>({ client: deps.clients.pods, adopt: () => 'foreign' });
   return async (key, signal) => {
     await jobs.execute((await abandonedJobs(deps, key, signal)).map(removalOf), { signal });
     const first = await observe(deps, key, signal);
