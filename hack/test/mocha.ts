@@ -1,3 +1,6 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type Finished, run } from './process.ts';
 
 export interface Counts {
@@ -8,8 +11,18 @@ export interface Counts {
 /** Mocha prints its summary after the last hook; what keeps it from exiting then is a leak of a test. */
 const LINGER = { after: /^ {2}\d+ passing\b/m, ms: 60_000 };
 
-export function runMocha(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Finished> {
-  return run('mocha', ['--no-config', '--no-color', ...args], env, LINGER);
+/** Runs these tests with a directory for temporary files of their own: also a test that is killed leaves nothing behind. */
+export async function runMocha(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<Finished> {
+  const TMPDIR = await mkdtemp(join(tmpdir(), 'analysis-tests-'));
+  await chmod(TMPDIR, 0o1777); // tests become other users
+  try {
+    return await run('mocha', ['--no-config', '--no-color', ...args], { TMPDIR, ...env }, LINGER);
+  } finally {
+    await rm(TMPDIR, { recursive: true, force: true, maxRetries: 5 });
+  }
 }
 
 /**

@@ -126,6 +126,17 @@ for (const shell of SHELLS) {
       );
     });
 
+    it('passes SIGTERM on however early it comes', async () => {
+      const hasty = `trap 'echo stopped >"$1/stopped"; exit 0' TERM; kill -TERM "$PPID"; while :; do sleep 0.01; done`;
+      for (let turn = 0; turn < 10; turn++) {
+        plan(['a', 'sh', '-c', hasty, 'sh', control]);
+        // oxlint-disable-next-line no-await-in-loop -- one loop at a time has this directory
+        assert.equal(await run(), 143);
+        assert.equal(text('stopped'), 'stopped\n', `turn ${turn}`);
+        rmSync(file('stopped'));
+      }
+    });
+
     it('notes the GPU that the runtime assigned', async () => {
       plan();
       await run({ NVIDIA_VISIBLE_DEVICES: 'GPU-1' });

@@ -12,13 +12,14 @@
  */
 export const MODEL_LOOP = `control=\${1:-/analysis}
 umask 0002
-child=
+ended=
 current=
 stop() {
   trap '' TERM INT
-  if [ -n "$child" ]; then
-    kill -TERM "$child" 2>/dev/null
-    wait "$child"
+  # Not a variable of unit's: a signal may come between the start of the model and any assignment.
+  if [ "$!" != "$ended" ]; then
+    kill -TERM "$!" 2>/dev/null
+    wait "$!"
   fi
   if [ -n "$current" ]; then : >"$control/$current.start"; fi
   exit 143
@@ -29,10 +30,9 @@ unit() {
   shift
   echo started >>"$control/$current.start"
   "$@" </dev/null &
-  child=$!
-  wait "$child"
+  wait "$!"
   code=$?
-  child=
+  ended=$!
   if [ "$code" -ne 0 ]; then
     printf 'analysis-loop: exit code %s:' "$code" >&2
     printf ' %s' "$@" >&2
