@@ -59,6 +59,7 @@ export async function manifestHead(
     model: request.model,
     parameters: request.parameters,
     dataset: request.dataset,
+    ...(request.retryOf === undefined ? {} : { retryOf: request.retryOf }),
     planHash: plan.planHash,
     node: options.node,
     pod: { name: options.podName, uid: options.podUid },

@@ -51,6 +51,8 @@ export class ManifestLists {
       name: unit.name,
       key: unit.key,
       outcome: failure === undefined ? done : 'Failed',
+      ...(unit.from === undefined ? {} : { from: unit.from }),
+      ...(unit.rerun === undefined ? {} : { rerun: unit.rerun }),
       ...(exitCode === undefined ? {} : { exitCode }),
       ...failure,
     });

@@ -27,6 +27,7 @@ const headSchema = z.object({
     files: z.int(),
     bytes: z.int(),
     failedUnits: z.array(z.string()).max(4),
+    retried: z.object({ copied: z.int(), rerun: z.int() }).optional(),
   }),
   /** Published beyond what the model promised, without hashes; the first of them by name. */
   extra: z.object({ count: z.int(), paths: z.array(z.string()) }).optional(),

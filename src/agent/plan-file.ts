@@ -29,6 +29,8 @@ const unitSchema = z.object({
   effort: z.number(),
   state: z.enum(UNIT_STATES),
   reason: z.string().exactOptional(),
+  from: z.string().exactOptional(),
+  rerun: z.string().exactOptional(),
 });
 
 const headSchema = z.object({

@@ -17,7 +17,7 @@ import type { CheckedInput } from './preflight.ts';
 
 /**
  * run        the model works on it
- * reused     an earlier pod of the task finished it; its outputs are copied
+ * reused     an earlier pod of the task, or the task that is retried, finished it; its outputs are copied
  * refused    an input or a name is unusable
  * abandoned  it ended the container of earlier pods; it is not tried again
  */
@@ -42,6 +42,10 @@ export interface Unit {
   readonly state: (typeof UNIT_STATES)[number];
   /** Why it is refused or abandoned. */
   readonly reason?: string;
+  /** UID of the task that is retried, when the outputs are copied from there. */
+  readonly from?: string;
+  /** Why it runs again although the task that is retried had finished it. */
+  readonly rerun?: string;
 }
 
 export interface Mounts {

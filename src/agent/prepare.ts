@@ -22,6 +22,7 @@ import type { Unit } from './plan.ts';
 import { openPlan, PlanWriter } from './plan-file.ts';
 import type { PlanHead } from './plan-file.ts';
 import { planTask, refuseHopeless } from './planning.ts';
+import { podSource, retrySources } from './finished.ts';
 import { earlierPods, KILLS_ALLOWED, killedUnits, reuseUnits } from './resume.ts';
 import { Census } from './summary.ts';
 
@@ -56,7 +57,7 @@ export async function prepare(request: AgentRequest, options: AgentOptions): Pro
 async function makePlan(request: AgentRequest, options: AgentOptions, places: Places): Promise<Census> {
   const planned = await planTask(request, places, options);
   await makeStaging(places);
-  const settle = await settleUnits(request, places, planned.units);
+  const settle = await settleUnits(request, places, { planned: planned.units, log: options.log });
   const units = function* (): Generator<Unit> {
     for (const unit of planned.units()) yield settle === undefined ? unit : settle(unit);
   };
@@ -94,22 +95,28 @@ async function makeStaging(places: Places): Promise<void> {
   }
 }
 
-/** Decides what earlier pods of the task mean for each unit; undefined when there were none. */
+/** Decides what earlier pods of the task, and the task that is retried, mean for each unit; undefined without any. */
 async function settleUnits(
   request: AgentRequest,
   places: Places,
-  planned: () => Iterable<Unit>,
+  given: { readonly planned: () => Iterable<Unit>; readonly log: AgentOptions['log'] },
 ): Promise<((unit: Unit) => Unit) | undefined> {
-  const pods = request.run.per === 'Dataset' ? [] : await earlierPods(places.staging);
-  if (pods.length === 0) return undefined;
+  if (request.run.per === 'Dataset') return undefined;
+  const pods = await earlierPods(places.staging);
+  const earlier = request.retryOf ? await retrySources(request.retryOf, places, given.log) : [];
+  if (pods.length + earlier.length === 0) return undefined;
   const killed = await killedUnits(pods);
   const isOpen = ({ state, id }: Unit): boolean => state === 'run' && !killed.has(id);
-  const into = { ...places.staging, rules: request.outputs };
-  const reused = request.resume ? await reuseUnits(pods, planned, { ...into, isOpen }) : new Set<string>();
+  const into = { ...places.staging, rules: request.outputs, isOpen };
+  const own = request.resume ? pods.map((pod) => podSource(pod)) : [];
+  const { reused, spoilt } = await reuseUnits([...own, ...earlier], given.planned, into);
   return (unit) => {
     if (unit.state !== 'run') return unit;
-    if (reused.has(unit.key)) return { ...unit, state: 'reused' };
-    return killed.has(unit.id) ? { ...unit, state: 'abandoned', reason: KILLED_REASON } : unit;
+    const from = reused.get(unit.key);
+    if (reused.has(unit.key)) return { ...unit, state: 'reused', ...(from === undefined ? {} : { from }) };
+    if (killed.has(unit.id)) return { ...unit, state: 'abandoned', reason: KILLED_REASON };
+    const rerun = spoilt.get(unit.key);
+    return rerun === undefined ? unit : { ...unit, rerun };
   };
 }
 

@@ -141,13 +141,18 @@ async function finish(
   target: Extract<Target, { kind: 'ours' }>,
   options: AgentOptions,
 ): Promise<StepResult> {
-  const { units } = target.head.summary;
+  const { units, retried } = target.head.summary;
   const failed = units.failed > 0 ? `, ${units.failed} failed` : '';
-  const message = `published ${units.done} of ${units.total} units in ${shown(places.target.relative)}${failed}`;
+  const message = `published ${units.done} of ${units.total} units in ${shown(places.target.relative)}${failed}${fromRetried(retried)}`;
   const report = await publishedReport(places.target, target.head, message);
   options.log(message);
   await removeStaging(places, options);
   return { exitCode: EXIT.ok, report };
+}
+
+function fromRetried({ copied, rerun }: Tally['retried'] = { copied: 0, rerun: 0 }): string {
+  const again = rerun > 0 ? `, ${rerun} run again because their files had changed there` : '';
+  return copied + rerun > 0 ? `; ${copied} copied from the task that is retried${again}` : '';
 }
 
 /** The result stands; what is left of the attempts is only in the way. A failure here is for the sweeper. */

@@ -13,7 +13,13 @@ const outputRecord = z.object({
   ctimeMs: z.number(),
 });
 
-const unitRecord = z.object({ id: z.string(), key: z.string(), outputs: z.array(outputRecord) });
+const unitRecord = z.object({
+  id: z.string(),
+  key: z.string(),
+  outputs: z.array(outputRecord),
+  /** UID of the task from which it was copied, when that is another one. */
+  from: z.string().exactOptional(),
+});
 
 export type OutputRecord = Readonly<z.infer<typeof outputRecord>>;
 export type UnitRecord = Readonly<z.infer<typeof unitRecord>>;

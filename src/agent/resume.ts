@@ -1,15 +1,17 @@
-/** What earlier pods of the same task left behind: finished units to copy, and units that ended their container. */
+/** What earlier pods left behind: finished units to copy, and units that ended their container. */
 import { constants } from 'node:fs';
 import { copyFile, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { inBatches, mapBounded } from '../lib/concurrent.ts';
-import { isMissing } from './failure.ts';
+import { errorCode, isMissing, shown } from './failure.ts';
+import { podsOf } from './finished.ts';
+import type { Finished, Pod, Source } from './finished.ts';
 import { inspectOutput } from './inspect.ts';
 import type { OutputRule } from './inspect.ts';
-import { insidePod, statUntrusted } from './paths.ts';
+import { openUntrusted } from './paths.ts';
 import type { StagingPaths } from './paths.ts';
 import type { Unit } from './plan.ts';
-import { appendRecords, OutputBook, recordsOf } from './records.ts';
+import { appendRecords } from './records.ts';
 import type { OutputRecord, UnitRecord } from './records.ts';
 
 /** Starts without an end after which a unit is no longer tried. */
@@ -18,15 +20,9 @@ const COPIES_AT_ONCE = 4;
 /** Units copied between two appends to the records. */
 const COPIED_AT_ONCE = 256;
 
-type Pod = ReturnType<typeof insidePod>;
-
 /** Staging directories of the other pods of the task. */
 export async function earlierPods(staging: StagingPaths): Promise<Pod[]> {
-  const entries = await readdir(staging.task, { withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => insidePod(join(staging.task, entry.name)))
-    .filter((pod) => pod.pod !== staging.pod);
+  return (await podsOf(staging.task)).filter((pod) => pod.pod !== staging.pod);
 }
 
 /** Ids of units that ended their process by being killed, or never ended, in at least KILLS_ALLOWED earlier pods. */
@@ -64,42 +60,52 @@ export interface ReuseInto {
   readonly isOpen: (unit: Unit) => boolean;
 }
 
-/** Copies what can be reused into this pod's staging and records it there; returns the keys of those units. */
-export async function reuseUnits(
-  pods: readonly Pod[],
-  units: () => Iterable<Unit>,
-  into: ReuseInto,
-): Promise<Set<string>> {
-  const reused = new Set<string>();
-  for (const pod of pods) {
-    // oxlint-disable-next-line no-await-in-loop -- few pods, one after the other
-    await reuseFrom(pod, units(), { ...into, reused });
-  }
-  return reused;
+/** What became of units that are finished somewhere; by key, and disjoint. */
+export interface Reuse {
+  /** Copied; with the UID of the task from which, when that is not this one. */
+  readonly reused: Map<string, string | undefined>;
+  /** Units of another task that are no longer what it left, each with the reason. */
+  readonly spoilt: Map<string, string>;
 }
 
-async function reuseFrom(
-  pod: Pod,
-  units: Iterable<Unit>,
-  into: ReuseInto & { readonly reused: Set<string> },
-): Promise<void> {
-  const keys = new Set<string>();
-  const recorded = new OutputBook();
-  for await (const { key, outputs } of recordsOf(pod.records)) {
-    keys.add(key);
-    for (const output of outputs) recorded.add(output);
+/** Copies what can be reused into this pod's staging and records it there. */
+export async function reuseUnits(
+  sources: readonly Source[],
+  units: () => Iterable<Unit>,
+  into: ReuseInto,
+): Promise<Reuse> {
+  const reuse: Reuse = { reused: new Map(), spoilt: new Map() };
+  for (const source of sources) {
+    // oxlint-disable-next-line no-await-in-loop -- few sources, one after the other
+    await reuseFrom(source, units(), { ...into, ...reuse });
   }
-  if (keys.size === 0) return;
+  return reuse;
+}
+
+async function reuseFrom(source: Source, units: Iterable<Unit>, into: ReuseInto & Reuse): Promise<void> {
+  const finished = await source.finished();
+  if (finished.units.size === 0) return;
   const isWanted = (unit: Unit): boolean =>
-    keys.has(unit.key) && !into.reused.has(unit.key) && into.isOpen(unit);
+    finished.units.has(unit.key) && !into.reused.has(unit.key) && into.isOpen(unit);
   for await (const batch of inBatches(filter(units, isWanted), COPIED_AT_ONCE)) {
-    const copies = await mapBounded(batch, COPIES_AT_ONCE, (unit) =>
-      copyUnit(pod.out, unit, { out: into.out, rules: into.rules, recorded }),
-    );
-    const records = copies.filter((copy) => copy !== undefined);
+    const copies = await mapBounded(batch, COPIES_AT_ONCE, async (unit) => ({
+      unit,
+      copy: await copyUnit(source.out, unit, { ...into, finished }),
+    }));
+    const records = copies.flatMap(({ copy }) => (typeof copy === 'string' ? [] : [copy]));
     await appendRecords(into.records, records);
-    for (const { key } of records) into.reused.add(key);
+    for (const { unit, copy } of copies) note(into, { source, unit, copy });
   }
+}
+
+function note(
+  { reused, spoilt }: Reuse,
+  { source, unit: { key }, copy }: { readonly source: Source; readonly unit: Unit; readonly copy: Copy },
+): void {
+  if (typeof copy !== 'string') {
+    reused.set(key, copy.from);
+    spoilt.delete(key);
+  } else if (source.other) spoilt.set(key, `${copy} in ${source.other.place}`);
 }
 
 function* filter<Item>(items: Iterable<Item>, isWanted: (item: Item) => boolean): Generator<Item> {
@@ -109,35 +115,60 @@ function* filter<Item>(items: Iterable<Item>, isWanted: (item: Item) => boolean)
 interface CopyInto {
   readonly out: string;
   readonly rules: readonly OutputRule[];
-  readonly recorded: OutputBook;
+  readonly finished: Finished;
 }
 
-/** Copies, never links: a pod that still writes to the old file must not reach the new one. */
-async function copyUnit(from: string, unit: Unit, into: CopyInto): Promise<UnitRecord | undefined> {
+/** A copied unit, or what is wrong with the source. */
+type Copy = UnitRecord | string;
+
+/** Copies, never links: whoever still writes to the old file must not reach the new one. */
+async function copyUnit(root: string, unit: Unit, { out, rules, finished }: CopyInto): Promise<Copy> {
   const outputs: OutputRecord[] = [];
   for (const { path, spec } of unit.outputs) {
+    const rule = rules[spec];
+    const wanted = finished.outputs.get(path);
     // oxlint-disable-next-line no-await-in-loop -- a unit has few outputs
-    const copy = await copyOutput(from, path, { out: into.out, rule: into.rules[spec] });
-    if (copy === undefined || copy.sha256 !== into.recorded.get(path)?.sha256) {
+    const copy = rule && wanted && (await copyOutput(root, { out, rule, wanted }));
+    if (copy === undefined) {
       // oxlint-disable-next-line no-await-in-loop -- ends the loop
-      await Promise.all(unit.outputs.map((output) => rm(join(into.out, output.path), { force: true })));
-      return undefined;
+      await Promise.all(unit.outputs.map((output) => rm(join(out, output.path), { force: true })));
+      return `${shown(path)} is no longer what it was`;
     }
     outputs.push(copy);
   }
-  return { id: unit.id, key: unit.key, outputs };
+  const from = finished.units.get(unit.key);
+  return { id: unit.id, key: unit.key, outputs, ...(from === undefined ? {} : { from }) };
 }
 
-async function copyOutput(
-  from: string,
-  path: string,
-  into: { readonly out: string; readonly rule: OutputRule | undefined },
-): Promise<OutputRecord | undefined> {
-  const source = await statUntrusted({ root: from }, path);
-  if (source === undefined || !source.isFile() || into.rule === undefined) return undefined;
-  const target = join(into.out, path);
+interface CopyOf {
+  readonly out: string;
+  readonly rule: OutputRule;
+  readonly wanted: OutputRecord;
+}
+
+/** Undefined when the source is not what was recorded. */
+async function copyOutput(root: string, { out, rule, wanted }: CopyOf): Promise<OutputRecord | undefined> {
+  const { path, size, sha256 } = wanted;
+  if (!(await isThere(root, path, size))) return undefined;
+  const target = join(out, path);
   await mkdir(dirname(target), { recursive: true });
-  await copyFile(join(from, path), target, constants.COPYFILE_FICLONE);
-  const inspection = await inspectOutput({ root: into.out }, path, into.rule);
-  return 'record' in inspection ? inspection.record : undefined;
+  try {
+    await copyFile(join(root, path), target, constants.COPYFILE_FICLONE);
+  } catch (error) {
+    if (isMissing(error)) return undefined; // swept or removed this moment
+    throw error;
+  }
+  const inspection = await inspectOutput({ root: out }, path, rule);
+  return 'record' in inspection && inspection.record.sha256 === sha256 ? inspection.record : undefined;
+}
+
+/** Whether a regular file of that size can be read there, without following a link. */
+async function isThere(root: string, path: string, size: number): Promise<boolean> {
+  const file = await openUntrusted({ root }, path).catch((error: unknown) => {
+    if (errorCode(error) === 'EACCES') return 'missing' as const;
+    throw error;
+  });
+  if (file === 'missing' || file === 'notRegular') return false;
+  await file.handle.close();
+  return file.stats.size === size;
 }

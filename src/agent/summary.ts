@@ -35,9 +35,13 @@ export class Census {
   inputBytes = 0;
   audioSeconds = 0;
   reused = 0;
+  /** Those of the reused that another task finished. */
+  retried = 0;
   abandoned = 0;
   /** Refused or abandoned. */
   readonly lost = new FailureList();
+  /** Finished by the task that is retried, but spoilt since. */
+  readonly rerun = new FailureList();
 
   add(unit: Unit): void {
     this.total++;
@@ -47,6 +51,8 @@ export class Census {
       this.audioSeconds += seconds;
     }
     if (unit.state === 'reused') this.reused++;
+    if (unit.from !== undefined) this.retried++;
+    if (unit.rerun !== undefined) this.rerun.add({ name: unit.name, reason: `because ${unit.rerun}` });
     if (unit.state === 'abandoned') this.abandoned++;
     if (unit.state === 'refused' || unit.state === 'abandoned') this.lost.add(unit);
   }
@@ -56,7 +62,10 @@ export class Census {
     const parts = [plural(this.inputs, this.audioSeconds > 0 ? 'recording' : 'input')];
     if (this.total !== this.inputs) parts.push(`in ${this.total} directories`);
     if (this.audioSeconds > 0) parts.push(`${duration(this.audioSeconds)} of audio`);
-    if (this.reused > 0) parts.push(`${this.reused} finished by an earlier attempt`);
+    const resumed = this.reused - this.retried;
+    if (resumed > 0) parts.push(`${resumed} finished by an earlier attempt`);
+    if (this.retried > 0) parts.push(`${this.retried} finished by the task that is retried`);
+    if (this.rerun.count > 0) parts.push(`${this.rerun.count} run again: ${listFailures(this.rerun)}`);
     if (this.lost.count > 0) parts.push(`${this.lost.count} refused: ${listFailures(this.lost)}`);
     return parts.join(', ');
   }

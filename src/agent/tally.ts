@@ -11,6 +11,8 @@ export class Tally {
   total = 0;
   failed = 0;
   reused = 0;
+  /** Good units that the task that is retried had finished: copied from it, or spoilt since and run again. */
+  readonly retried = { copied: 0, rerun: 0 };
   /** Disjoint; together all failed units. */
   readonly failures = new Map<AgentCategory, FailureList>();
   /** The first failed units, each with its reason. */
@@ -25,6 +27,8 @@ export class Tally {
   add({ unit, outputs, failure }: Verdict): OutputRecord[] {
     this.total++;
     if (unit.state === 'reused') this.reused++;
+    if (failure === undefined && unit.from !== undefined) this.retried.copied++;
+    if (failure === undefined && unit.rerun !== undefined) this.retried.rerun++;
     if (failure === undefined) return outputs.filter((output) => this.#keep(output));
     this.failed++;
     // One by one: a unit may promise more outputs than a call can have arguments.
@@ -46,12 +50,13 @@ export class Tally {
 
   /** Counts of the result; the manifest repeats them, so that a later pod reports the same. */
   summary(): Record<string, unknown> {
-    const { total, failed, reused, bytes, failedUnits } = this;
+    const { total, failed, reused, retried, bytes, failedUnits } = this;
     return {
       units: { total, done: total - failed, failed, reused },
       files: this.kept.size,
       bytes,
       failedUnits,
+      ...(retried.copied + retried.rerun > 0 ? { retried } : {}),
     };
   }
 }

@@ -48,6 +48,16 @@ export const agentRequest = z.object({
     .default([])
     .describe('Parameters on which no result depends: a unit keeps its key when they change.'),
   resume: z.boolean(),
+  retryOf: z
+    .object({
+      name: z.string(),
+      uid: z.string(),
+      identity: z.string(),
+      outputName: z.string().optional().describe('Absent when it published nothing.'),
+      manifestSha256: z.string().optional(),
+    })
+    .exactOptional()
+    .describe('An ended task over the same dataset whose finished units are copied. Facts of the operator.'),
   operatorVersion: z.string(),
 });
 export type AgentRequest = z.output<typeof agentRequest>;

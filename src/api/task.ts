@@ -97,7 +97,7 @@ export const taskSpec = z
       .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/)
       .optional()
       .describe(
-        'Reserved: an earlier task of which only the failed units run again. This version refuses tasks that set it.',
+        'An earlier task of the same namespace, ended, with the same model, dataset.path and parameters: units that it finished are copied and checked, only the rest runs.',
       ),
     ttlSecondsAfterSettled: z
       .int()
@@ -150,6 +150,19 @@ const attempt = z
     node: z.string().max(253).optional().describe('Node on which it runs or ran.'),
   })
   .describe('The current or last attempt.');
+
+const retried = z
+  .object({
+    uid: z.string().max(64).describe('UID of the task that spec.retryOf names.'),
+    identity: z.string().max(128).describe('Under what it published: its UID, or elsi:<task_uid>.'),
+    outputName: z
+      .string()
+      .max(128)
+      .optional()
+      .describe("Directory below the dataset's outputs/ with its result; absent when it published none."),
+    manifestSha256: z.string().max(64).optional().describe('SHA-256 of the manifest.json of that result.'),
+  })
+  .describe('The task that is retried.');
 
 const stopping = z
   .object({
@@ -243,6 +256,9 @@ export const taskStatus = z
       })
       .optional()
       .describe('The model as it was when the work started.'),
+    retryOf: retried
+      .optional()
+      .describe('The task that is retried, as it was when this one was admitted; it may be gone since.'),
     progress: progress.optional().describe('How far the current attempt is. A hint, never a verdict.'),
     result: result.optional().describe('What was published.'),
     failedUnits: z
@@ -290,11 +306,16 @@ export const taskRootRules = rules(
     rule: 'self.metadata.name.size() <= 63',
     message: 'metadata.name must be at most 63 characters: it becomes the name of a Job and a label',
   },
+  {
+    rule: '!has(self.spec.retryOf) || self.spec.retryOf != self.metadata.name',
+    message: 'retryOf names the task itself: name an earlier task',
+  },
 );
 
 export type TaskSpecInput = z.input<typeof taskSpec>;
 export type TaskStatus = z.infer<typeof taskStatus>;
 export type Attempt = NonNullable<TaskStatus['attempt']>;
+export type Retried = z.infer<typeof retried>;
 export type Progress = NonNullable<TaskStatus['progress']>;
 export type OutboxEntry = z.infer<typeof outboxEntry>;
 export type FailureRecord = NonNullable<TaskStatus['failures']>[number];

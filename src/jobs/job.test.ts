@@ -21,6 +21,10 @@ const input = (given: Partial<AttemptInput> = {}): AttemptInput => ({
 /** Golden files show a reviewer what kubelet gets to see. UPDATE_GOLDEN=1 writes them anew. */
 const golden: Record<string, AttemptInput> = {
   'per-file': input(),
+  'per-file-retry': input({
+    task: aTask({ retryOf: 'night-0' }),
+    retried: { uid: 'earlier-uid', identity: 'earlier-uid', outputName: 'night-0', manifestSha256: 'ab' },
+  }),
   'per-dataset-on-a-gpu': input({
     task: aTask({
       dataset: { path: 'lab 1/$(corpus)', directory: 'child 2' },

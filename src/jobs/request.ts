@@ -1,6 +1,7 @@
 import { LABEL, ORIGIN_ELSI } from '../api/keys.ts';
 import type { AnalysisModel, AnalysisTask } from '../api/objects.ts';
 import type { AgentRequest } from '../api/request.ts';
+import type { Retried } from '../api/task.ts';
 
 /** Everything that one attempt is made of; parameters are already resolved and checked. */
 export interface AttemptInput {
@@ -8,6 +9,8 @@ export interface AttemptInput {
   readonly model: AnalysisModel;
   readonly attempt: number;
   readonly parameters: Readonly<Record<string, string>>;
+  /** The task that spec.retryOf names, ended and checked. */
+  readonly retried?: Retried | undefined;
 }
 
 export function outputNameOf(task: AnalysisTask): string {
@@ -54,6 +57,7 @@ export function requestOf(input: AttemptInput, operatorVersion: string): AgentRe
     parameters: { ...input.parameters },
     tuning: (spec.parameters ?? []).filter((p) => !p.affectsOutput).map(({ name }) => name),
     resume: task.spec.resume,
+    ...(input.retried && task.spec.retryOf ? { retryOf: { name: task.spec.retryOf, ...input.retried } } : {}),
     operatorVersion,
   };
 }

@@ -173,6 +173,16 @@ export const RULE_CASES: readonly RuleCase[] = [
     accepted: { '63 characters': [['metadata.name', 'a'.repeat(63)]], 'a dot': [['metadata.name', 'a.b']] },
     refused: { '64 characters': [['metadata.name', 'a'.repeat(64)]] },
   },
+  {
+    rule: 'retryOf names the task itself',
+    kind: 'AnalysisTask',
+    via: 'create',
+    accepted: {
+      'another task': [['metadata.name', 'earlier-run-2']],
+      none: spec('retryOf', undefined),
+    },
+    refused: { itself: [['metadata.name', 'earlier-run']] },
+  },
   ...TERMINAL.map(terminal),
   {
     rule: 'a terminal phase never changes',

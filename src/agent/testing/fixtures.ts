@@ -57,6 +57,7 @@ export interface RequestChanges {
   readonly parameters?: Record<string, string>;
   readonly tuning?: string[];
   readonly resume?: boolean;
+  readonly retryOf?: AgentRequest['retryOf'];
 }
 
 export const RTTM_LINE = 'SPEAKER x 1 0.00 0.10 <NA> <NA> CHI <NA> <NA>';

@@ -4,7 +4,9 @@ import { dashProblems } from '../../jobs/argv.ts';
 import { easedParameters } from '../../jobs/easing.ts';
 import { modelProblem } from '../../jobs/model-check.ts';
 import { resolveParameters } from '../../jobs/parameters.ts';
+import type { Retried } from '../../api/task.ts';
 import type { Observed } from './observed.ts';
+import { checkRetried } from './retried.ts';
 
 /** Whether an attempt may start now. */
 export type Admission =
@@ -14,8 +16,16 @@ export type Admission =
       readonly parameters: Readonly<Record<string, string>>;
       /** What this attempt does differently, for people: " with batchSize 8"; usually empty. */
       readonly change: string;
+      readonly retried: Retried | undefined;
     }
-  | { readonly verdict: 'wait'; readonly reason: string; readonly message: string }
+  /** The task that retryOf names has to be read first. */
+  | { readonly verdict: 'read' }
+  | {
+      readonly verdict: 'wait';
+      readonly reason: string;
+      readonly message: string;
+      readonly retried?: Retried | undefined;
+    }
   | { readonly verdict: 'refuse'; readonly category: 'InvalidInput' | 'ModelGone'; readonly message: string };
 
 /** The checks in order; the first that objects decides. */
@@ -29,15 +39,25 @@ export function admit(seen: Observed): Admission {
   if (!resolved.ok) return refuse(resolved.problems.join('; '));
   const dashes = dashProblems(spec.run.command, resolved.values, spec.parameters ?? []);
   if (dashes.length > 0) return refuse(dashes.join('; '));
-  if (seen.storeProblem) return { verdict: 'wait', reason: 'VolumeNotReady', message: seen.storeProblem };
-  return start(seen, found.model, resolved.values);
+  const retry = checkRetried(seen, { model: found.model, parameters: resolved.values });
+  if (retry.verdict === 'refuse') return refuse(retry.message);
+  if (retry.verdict !== 'go') return retry;
+  const { retried } = retry;
+  if (seen.storeProblem)
+    return { verdict: 'wait', reason: 'VolumeNotReady', message: seen.storeProblem, retried };
+  return { verdict: 'start', model: found.model, retried, ...valuesNow(seen, found.model, resolved.values) };
 }
 
-function start(seen: Observed, model: AnalysisModel, values: Readonly<Record<string, string>>): Admission {
+/** The values of this attempt, and in what it differs from the task. */
+function valuesNow(
+  seen: Observed,
+  model: AnalysisModel,
+  values: Readonly<Record<string, string>>,
+): Pick<Extract<Admission, { verdict: 'start' }>, 'parameters' | 'change'> {
   const parameters = easedParameters(values, model.spec.parameters ?? [], shortages(seen));
   const changed = Object.entries(parameters).filter(([name, value]) => values[name] !== value);
   const change = changed.length === 0 ? '' : ` with ${changed.map((entry) => entry.join(' ')).join(', ')}`;
-  return { verdict: 'start', model, parameters, change };
+  return { parameters, change };
 }
 
 /** Attempts that ran out of memory; the status keeps the last five failures, which is as far as easing goes. */
@@ -91,11 +111,6 @@ function requestProblems({ task, policy }: Observed): string[] {
   const long = segments.filter((segment) => Buffer.byteLength(segment) > 255);
   return [
     ...callbackProblems(task, policy),
-    ...(task.spec.retryOf
-      ? [
-          `retryOf is "${task.spec.retryOf}", but this version of the operator does not rerun single units: leave it out to run the whole task`,
-        ]
-      : []),
     ...long.map(() => 'dataset.path has a segment of more than 255 bytes, which no file system can hold'),
   ];
 }

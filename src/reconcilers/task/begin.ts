@@ -1,4 +1,4 @@
-import type { Attempt } from '../../api/task.ts';
+import type { Attempt, Retried, TaskStatus } from '../../api/task.ts';
 import { desiredJob } from '../../jobs/job.ts';
 import { jobName } from '../../jobs/names.ts';
 import { type Admission, admit } from './admit.ts';
@@ -18,6 +18,7 @@ const LEASE_RECHECK_MS = 1000;
 export function begin(seen: Observed): TaskPlan {
   const admission = admit(seen);
   if (admission.verdict === 'refuse') return refused(seen, admission.category, admission.message);
+  if (admission.verdict === 'read') return { status: seen.task.status, ...noRemovals, needs: 'retried' };
   if (admission.verdict === 'wait') return waitOrGiveUp(seen, admission);
   const pause = pauseLeftMs(seen);
   if (pause > 0) return { status: seen.task.status, ...noRemovals, requeueAfterMs: pause };
@@ -40,7 +41,7 @@ function askStore(seen: Observed, admission: Start): TaskPlan | undefined {
     case 'pause':
       return { ...unchanged, requeueAfterMs: found.ms };
     case 'wait':
-      return waitOrGiveUp(seen, found, found.recheckMs);
+      return waitOrGiveUp(seen, { ...found, retried: admission.retried }, found.recheckMs);
     case 'refuse':
       return refused(seen, found.category, found.message);
   }
@@ -75,7 +76,8 @@ function unstartable(seen: Observed): TaskPlan | undefined {
  * so of two claimers with the same copy one gets a conflict.
  */
 function claim(seen: Observed, admission: Start): TaskPlan {
-  const { model, parameters, change } = admission;
+  const { model, parameters, retried } = admission;
+  const change = `${admission.change}${retried ? ` as a retry of task ${seen.task.spec.retryOf ?? ''}` : ''}`;
   const before = seen.task.status;
   const number = numberOfNext(before);
   const attempt: Attempt = {
@@ -91,9 +93,15 @@ function claim(seen: Observed, admission: Start): TaskPlan {
   } as const;
   const bound = before?.model ?? { uid: model.metadata.uid, image: model.spec.image };
   return {
-    status: reported(seen, report, { attempt, model: bound, nextAttemptAt: undefined, progress: undefined }),
+    status: reported(seen, report, {
+      attempt,
+      model: bound,
+      ...binding(retried),
+      nextAttemptAt: undefined,
+      progress: undefined,
+    }),
     ...noRemovals,
-    create: desiredJob({ task: seen.task, model, attempt: number, parameters }, seen.defaults),
+    create: desiredJob({ task: seen.task, model, attempt: number, parameters, retried }, seen.defaults),
     event: {
       type: 'Normal',
       reason: 'Started',
@@ -102,15 +110,20 @@ function claim(seen: Observed, admission: Start): TaskPlan {
   };
 }
 
+/** The retried task may be deleted at any time: what is needed of it is kept from the first write on. */
+function binding(retried: Retried | undefined): Pick<TaskStatus, 'retryOf'> {
+  return retried ? { retryOf: retried } : {};
+}
+
 function waitOrGiveUp(
   seen: Observed,
-  { reason, message }: { reason: string; message: string },
+  { reason, message, retried }: { reason: string; message: string; retried?: Retried | undefined },
   recheckMs = RECHECK_MS,
 ): TaskPlan {
   const seconds = pendingDeadline(seen);
   const left = waitingSinceMs(seen) + seconds * 1000 - seen.now.getTime();
   if (left <= 0) return refused(seen, reason, `${message} (waited ${seconds} s, the pending deadline)`);
-  const status = reported(seen, { phase: 'Pending', reason, message });
+  const status = reported(seen, { phase: 'Pending', reason, message }, binding(retried));
   const event =
     seen.task.status?.reason === reason ? {} : { event: { type: 'Warning' as const, reason, message } };
   return { status, ...noRemovals, requeueAfterMs: Math.min(left, recheckMs), ...event };

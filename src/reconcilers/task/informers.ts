@@ -49,6 +49,7 @@ export function createTaskInformers(
         uid: (task) => [task.metadata.uid],
         outbox: (task) => (task.status?.outbox?.length ? [WAITING] : []),
         model: (task) => [task.spec.model],
+        retryOf: ({ spec, metadata }) => some(spec.retryOf).map((name) => `${metadata.namespace}/${name}`),
         namespace: (task) => [task.metadata.namespace],
       },
     }),
@@ -121,9 +122,11 @@ export function connect(informers: TaskInformers, models: Informer<ModelEntry>, 
   const keysBy = (index: string, value: string): string[] =>
     informers.tasks.flatMap((tasks) => tasks.byIndex(index, value)).map((task) => keyOf(task));
   for (const tasks of informers.tasks) {
-    tasks.onChange((_type, task, _previous, source) =>
-      enqueue(keyOf(task), source === 'list' ? 'low' : 'normal'),
-    );
+    tasks.onChange((_type, task, _previous, source) => {
+      enqueue(keyOf(task), source === 'list' ? 'low' : 'normal');
+      // A task that ends leaves this watch: whoever wants to retry it waits for that.
+      keysBy('retryOf', keyOf(task)).forEach((key) => enqueue(key, 'low'));
+    });
   }
   for (const jobs of informers.jobs)
     jobs.onChange((_type, job) => taskKeyOfJob(job).forEach((key) => enqueue(key)));

@@ -64,6 +64,7 @@ export async function observe(
     storeProblem: storeProblem(caches.claim(namespace), settings.defaults.claimName, namespace),
     creation: undefined,
     store: deps.store ? undefined : { is: 'unknown' },
+    retried: undefined,
     progress: deps.progress.report(uid),
     progressDue: deps.progress.isDue(uid),
     callbacks: deps.callbacks,
@@ -131,6 +132,21 @@ export async function observeLive(deps: ObserveDeps, seen: Observed, signal: Abo
     mayStart: deps.mayStart(),
     now: deps.now(),
   };
+}
+
+/**
+ * The same world with the task that spec.retryOf names. Ended tasks are in no cache, and a cache never proves absence:
+ * the task is read now.
+ */
+export async function observeRetried(
+  { clients }: Pick<ObserveDeps, 'clients'>,
+  seen: Observed,
+  signal: AbortSignal,
+): Promise<Observed> {
+  const { namespace } = seen.task.metadata;
+  const name = seen.task.spec.retryOf;
+  const raw = name === undefined ? undefined : await clients.tasks.get({ namespace, name }, { signal });
+  return { ...seen, retried: { task: raw && parseTask(raw) } };
 }
 
 /** The same world with what the store agent knows; never waits for its answer. */

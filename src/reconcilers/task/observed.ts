@@ -4,6 +4,7 @@ import type { ModelSeen } from '../../api/seen.ts';
 import type { ProgressReport } from '../../api/request.ts';
 import type { JobDefaults } from '../../jobs/defaults.ts';
 import type { JobView, PodView } from '../../jobs/views.ts';
+import type { RetriedSeen } from './retried.ts';
 import type { StoreSeen } from './store-book.ts';
 
 /** Rules of this installation that decisions depend on. */
@@ -39,6 +40,8 @@ export interface Observed {
   readonly creation: { readonly problem: string | undefined } | undefined;
   /** What the store agent knows; undefined until a plan asks for it. */
   readonly store: StoreSeen | undefined;
+  /** The task that spec.retryOf names, read from the API server now; undefined until a plan asks for it. */
+  readonly retried: RetriedSeen | undefined;
   readonly progress: ProgressReport | undefined;
   /** Events that were delivered or given up and still stand in the outbox. */
   readonly callbacks: ReadonlyMap<string, Ended>;

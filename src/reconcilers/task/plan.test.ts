@@ -8,6 +8,7 @@ import { endRows } from './testing/end-rows.ts';
 import { followRows } from './testing/follow-rows.ts';
 import { nodeLostRows } from './testing/node-lost-rows.ts';
 import { reportRows } from './testing/report-rows.ts';
+import { retriedRows } from './testing/retried-rows.ts';
 import { after } from './testing/seen.ts';
 import { storeRows } from './testing/store-rows.ts';
 
@@ -32,6 +33,7 @@ const table = {
   ...endRows,
   ...storeRows,
   ...reportRows,
+  ...retriedRows,
 };
 
 describe('planTask()', () => {
@@ -47,6 +49,8 @@ describe('planTask()', () => {
       if (row.delivered) assert.equal(conditionOf(plan, 'CallbacksDelivered'), row.delivered);
       const waiting = (plan.status?.outbox ?? []).map(({ type }) => type);
       if (row.outbox) assert.deepEqual(waiting, row.outbox);
+      const parts = Object.keys(row.status ?? {}).map((key) => [key, Reflect.get(plan.status ?? {}, key)]);
+      assert.deepEqual(Object.fromEntries(parts), row.status ?? {});
     });
 
     it(`${name}, writes what the API accepts`, () => {

@@ -16,6 +16,7 @@ import {
   observeCreation,
   type ObserveDeps,
   observeLive,
+  observeRetried,
   observeStore,
 } from './observe.ts';
 import type { Observed } from './observed.ts';
@@ -82,6 +83,8 @@ async function readMore(
       return observeCreation(deps, seen, signal);
     case 'store':
       return observeStore(deps, seen, plan.question);
+    case 'retried':
+      return observeRetried(deps, seen, signal);
     case 'nothing':
       return seen;
   }

@@ -24,7 +24,7 @@ export interface TaskPlan {
   /** The status above is a claim; this Job is created directly after it was accepted. */
   readonly create?: IJob;
   /** Decide again after reading more: nothing else of this plan is carried out. */
-  readonly needs?: 'live' | 'creation' | 'store';
+  readonly needs?: 'live' | 'creation' | 'store' | 'retried';
   /** With needs: 'store': what the next attempt's pod would be asked to do. */
   readonly question?: AgentRequest;
   readonly requeueAfterMs?: number;

@@ -21,6 +21,8 @@ export interface Row {
   readonly delivered?: 'True' | 'False' | 'Unknown';
   /** Types of the events that wait. */
   readonly outbox?: readonly string[];
+  /** Parts of the status as they must be. */
+  readonly status?: Partial<TaskStatus>;
 }
 
 export type Rows = Readonly<Record<string, Row>>;

@@ -12,6 +12,7 @@ export function seen(given: Partial<Observed> = {}): Observed {
     storeProblem: undefined,
     creation: undefined,
     store: { is: 'unknown' },
+    retried: undefined,
     progress: undefined,
     progressDue: false,
     callbacks: new Map(),
@@ -40,6 +41,7 @@ const READY: Observed['store'] = {
 /** The world a second later, had the plan been carried out and every object it removed been gone. */
 export function after(given: Observed, plan: TaskPlan): Observed {
   if (plan.needs === 'live') return { ...given, live: true };
+  if (plan.needs === 'retried') return { ...given, retried: { task: aTask({}, { phase: 'Failed' }) } };
   if (plan.needs === 'store') return { ...given, store: READY };
   if (plan.finalizers) {
     const metadata = { ...given.task.metadata, finalizers: [...plan.finalizers] };

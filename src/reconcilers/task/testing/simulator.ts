@@ -144,6 +144,7 @@ export class Simulator {
       storeProblem: undefined,
       creation: { problem: undefined },
       store: { is: 'unknown' },
+      retried: undefined,
       progress: undefined,
       progressDue: false,
       callbacks: new Map(),
