@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { type StagingEntry, sweepRequest } from '../../api/store.ts';
+import type { Phase } from '../../api/task.ts';
 import { silentLog } from '../../controller/log.ts';
 import { systemClock } from '../../controller/clock.ts';
+import type { KubeObject } from '../../controller/resources.ts';
+import { aTask } from '../../jobs/testing/fixtures.ts';
 import { doomed, type StagingSweepDeps, sweepRound } from './staging-sweep.ts';
 import { StoreError } from './store-client.ts';
 
@@ -78,7 +81,10 @@ describe('sweepRound()', () => {
   const GONE = { dataset: 'lab/corpus', name: 'uid-1', idleSeconds: 30 * DAY, swept: false };
 
   /** Stores whose agents answer from here: the real client has tests of its own. */
-  function aRound(stores: Readonly<Record<string, readonly StagingEntry[] | 'down'>>) {
+  function aRound(
+    stores: Readonly<Record<string, readonly StagingEntry[] | 'down'>>,
+    items: readonly KubeObject[] = [],
+  ) {
     const done: string[] = [];
     const client: StagingSweepDeps['client'] = {
       ask: async (namespace, question, { body, answer }) => {
@@ -92,7 +98,7 @@ describe('sweepRound()', () => {
     const tasks: StagingSweepDeps['tasks'] = {
       async *pages() {
         done.push('list tasks');
-        yield { items: [], resourceVersion: '1' };
+        yield { items: [...items], resourceVersion: '1' };
       },
     };
     const deps: StagingSweepDeps = {
@@ -119,6 +125,27 @@ describe('sweepRound()', () => {
     const { done, run } = aRound({ a: [] });
     await run();
     assert.deepEqual(done, ['staging a']);
+  });
+
+  const retry = (phase: Phase, uid: string): KubeObject => {
+    const settled = phase === 'Failed';
+    const task = aTask(
+      { retryOf: 'night-0' },
+      { phase, settled, retryOf: { uid: GONE.name, identity: GONE.name } },
+    );
+    return { ...task, metadata: { ...task.metadata, uid } };
+  };
+
+  it('keeps the staging of a task that another one retries, although it is deleted', async () => {
+    const { done, run } = aRound({ a: [GONE] }, [retry('Failed', 'x'), retry('Running', 'y')]);
+    await run();
+    assert.deepEqual(done, ['staging a', 'list tasks']);
+  });
+
+  it('removes it when that retry has ended', async () => {
+    const { done, run } = aRound({ a: [GONE] }, [retry('Failed', 'x')]);
+    await run();
+    assert.deepEqual(done, ['staging a', 'list tasks', 'sweep a']);
   });
 
   it('goes on with the other stores when one cannot be asked', async () => {

@@ -97,29 +97,39 @@ async function withStore(
 
 const listedTask = z.object({
   metadata: z.object({ uid: z.string() }),
-  status: z.object({ phase: z.unknown(), settled: z.unknown() }).partial().optional(),
+  status: z.object({ phase: z.unknown(), settled: z.unknown(), retryOf: z.unknown() }).partial().optional(),
 });
+const retried = z.object({ uid: z.string() });
 
-/** Every task there is, by UID: true when it is settled. Read from the API server now: no cache decides here. */
+/**
+ * Every task there is, by UID: true when it is settled and no other one retries it. Read from the API server now: no
+ * cache decides here.
+ */
 async function listTasks(
   { tasks, watched }: StagingSweepDeps,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, boolean>> {
   const found = new Map<string, boolean>();
+  const needed: string[] = [];
   for (const namespace of watched) {
     for await (const page of tasks.pages({ namespace, signal })) {
       for (const item of page.items) {
         const { metadata, status } = listedTask.parse(item);
         const phase = taskStatus.shape.phase.safeParse(status?.phase).data;
-        found.set(metadata.uid, isTerminal(phase) && status?.settled === true);
+        const settled = isTerminal(phase) && status?.settled === true;
+        found.set(metadata.uid, settled);
+        const earlier = retried.safeParse(status?.retryOf).data;
+        if (earlier && !settled) needed.push(earlier.uid);
       }
     }
   }
+  // Deleted or not: a retry copies from its staging.
+  for (const uid of needed) found.set(uid, false);
   return found;
 }
 
 export interface Knowledge {
-  /** UIDs of all tasks, read after the entries; true for settled ones. */
+  /** UIDs of all tasks, read after the entries; true for settled ones that no other one retries. */
   readonly tasks: ReadonlyMap<string, boolean>;
   readonly hasLivePod: (taskUid: string) => boolean;
   readonly policy: SweepPolicy;
