@@ -60,7 +60,7 @@ export interface ReuseInto {
   readonly isOpen: (unit: Unit) => boolean;
 }
 
-/** What became of units that are finished somewhere; by key, and disjoint. */
+/** What became of units that are finished somewhere, by key. One that is spoilt here may be reused from there. */
 export interface Reuse {
   /** Copied; with the UID of the task from which, when that is not this one. */
   readonly reused: Map<string, string | undefined>;
@@ -104,7 +104,6 @@ function note(
 ): void {
   if (typeof copy !== 'string') {
     reused.set(key, copy.from);
-    spoilt.delete(key);
   } else if (source.other) spoilt.set(key, `${copy} in ${source.other.place}`);
 }
 
@@ -162,7 +161,7 @@ async function copyOutput(root: string, { out, rule, wanted }: CopyOf): Promise<
   return 'record' in inspection && inspection.record.sha256 === sha256 ? inspection.record : undefined;
 }
 
-/** Whether a regular file of that size can be read there, without following a link. */
+/** Whether a regular file of that size can be read there, without following a link: others are not worth a copy. */
 async function isThere(root: string, path: string, size: number): Promise<boolean> {
   const file = await openUntrusted({ root }, path).catch((error: unknown) => {
     if (errorCode(error) === 'EACCES') return 'missing' as const;

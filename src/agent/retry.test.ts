@@ -23,11 +23,11 @@ import { aRequest, aStore, RECORDINGS, wav } from './testing/fixtures.ts';
 import type { RequestChanges, StepOutcome, TestPod, TestStore } from './testing/fixtures.ts';
 import { readPlan, readRecords } from './testing/staged.ts';
 
-/** Fails on an input that holds the word "bad". */
+/** Fails on an input that holds the word "bad", or has a lock beside it. */
 const model = (...more: readonly string[]): string[] => [
   'sh',
   '-c',
-  `if grep -q bad "$1"; then exit 3; fi; echo "SPEAKER $2 1 0.00 0.10 <NA> <NA> CHI <NA> <NA>" >"$3"`,
+  `if grep -q bad "$1" || [ -e "$1.lock" ]; then exit 3; fi; echo "SPEAKER $2 1 0.00 0.10 <NA> <NA> CHI <NA> <NA>" >"$3"`,
   'model',
   '{input}',
   '{stem}',
@@ -148,6 +148,17 @@ describe('a retry of a task that published a part', () => {
     );
     assert.deepEqual(await drift(store, 'second'), []);
     assert.deepEqual(await drift(store, 'first'), [], 'the earlier result stays as it was');
+  });
+
+  it('runs a failed unit whose input is the same, and does not call that a change', async () => {
+    await store.put(`${RECORDINGS}/d.wav`);
+    await store.put(`${RECORDINGS}/d.wav.lock`, '');
+    const second = await retry();
+    assert.equal(second.published.report.units?.failed, 1);
+    await unlink(store.path(RECORDINGS, 'd.wav.lock'));
+    const third = await run(store, taskOf('third', { retryOf: factsOf('second', second.published.report) }));
+    assert.deepEqual(third.ran, ['d.wav']);
+    assert.equal((await manifest(store, 'third')).units.at(-1)?.rerun, undefined);
   });
 
   it('copies: no file is shared with the earlier result', async () => {
