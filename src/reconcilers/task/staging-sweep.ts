@@ -114,18 +114,24 @@ async function listTasks(
   for (const namespace of watched) {
     for await (const page of tasks.pages({ namespace, signal })) {
       for (const item of page.items) {
-        const { metadata, status } = listedTask.parse(item);
-        const phase = taskStatus.shape.phase.safeParse(status?.phase).data;
-        const settled = isTerminal(phase) && status?.settled === true;
-        found.set(metadata.uid, settled);
-        const earlier = retried.safeParse(status?.retryOf).data;
-        if (earlier && !settled) needed.push(earlier.uid);
+        const { uid, isSettled, needs } = readTask(item);
+        found.set(uid, isSettled);
+        needed.push(...needs);
       }
     }
   }
   // Deleted or not: a retry copies from its staging.
   for (const uid of needed) found.set(uid, false);
   return found;
+}
+
+/** `needs`: UIDs of tasks from whose staging this one may still copy. */
+function readTask(item: KubeObject): { uid: string; isSettled: boolean; needs: readonly string[] } {
+  const { metadata, status } = listedTask.parse(item);
+  const phase = taskStatus.shape.phase.safeParse(status?.phase).data;
+  const isSettled = isTerminal(phase) && status?.settled === true;
+  const earlier = retried.safeParse(status?.retryOf).data;
+  return { uid: metadata.uid, isSettled, needs: isSettled || !earlier ? [] : [earlier.uid] };
 }
 
 export interface Knowledge {
