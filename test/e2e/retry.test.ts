@@ -33,7 +33,7 @@ const manifest = z.object({
 /** Recordings that the model worked on, by its own words. */
 async function workedOn({ attempt }: TaskStatus): Promise<string[]> {
   const log = await site().kube.run(['logs', `job/${attempt?.jobName ?? ''}`, '-n', TASKS]);
-  return [...log.matchAll(/stand-in model: ok on .*standard\/(.*)\.wav/g)].map(([, name = '']) => name);
+  return [...log.matchAll(/^stand-in model: \S+ on .*standard\/(.*)\.wav$/gm)].map(([, name = '']) => name);
 }
 
 async function units(outputs: string) {
