@@ -65,6 +65,7 @@ function granted(role: Manifest): readonly string[] {
 const MODEL_RIGHTS = [
   'analysis.elsi.dev/analysismodels: get list watch',
   'analysis.elsi.dev/analysismodels/status: update',
+  '/nodes: get',
 ];
 const TASK_RIGHTS = [
   'analysis.elsi.dev/analysistasks: get list watch patch delete',
@@ -183,6 +184,11 @@ describe('the rights that the chart grants', () => {
     assert.deepEqual(granted(only(objects, 'ClusterRole', 'analysis-operator-models-view')), [
       'analysis.elsi.dev/analysismodels: get list watch',
     ]);
+  });
+
+  it('leave nodes alone when asked to', async () => {
+    const objects = await render('config.namespaces=["lab1"]', 'rbac.readNodes=false');
+    assert.deepEqual(granted(only(objects, 'ClusterRole')), MODEL_RIGHTS.slice(0, 2));
   });
 
   it('contain no wildcard', async () => {

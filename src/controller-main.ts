@@ -1,8 +1,9 @@
-import { MODELS } from './api/resources.ts';
+import { MODELS, NODES } from './api/resources.ts';
 import { type ModelEntry, parseModel } from './api/seen.ts';
 import { deliverCallbacks } from './callbacks/deliver.ts';
 import { createCallbackMetrics } from './callbacks/metrics.ts';
 import type { Config } from './config.ts';
+import { resourceClient } from './controller/client.ts';
 import { systemClock } from './controller/clock.ts';
 import { createInformer } from './controller/informer.ts';
 import { loadClusterConfig } from './controller/kube-config.ts';
@@ -12,6 +13,8 @@ import { createMetrics } from './controller/metrics.ts';
 import { createTransport } from './controller/transport.ts';
 import { processIdentity, type Program, runProgram } from './leading.ts';
 import { createModelController } from './reconcilers/model/index.ts';
+import { createHardware } from './reconcilers/rates/hardware.ts';
+import { createRateBook } from './reconcilers/rates/rate-book.ts';
 import {
   createTaskController,
   type TaskController,
@@ -69,6 +72,8 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments): P
     nodeLost: config.nodeLost,
     callbacks: config.callbacks,
   };
+  const nodes = resourceClient(transport, NODES);
+  const learning = { rates: createRateBook(), hardware: createHardware({ nodes, clock: systemClock, log }) };
   const tasks = createTaskController({
     transport,
     models,
@@ -82,10 +87,11 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments): P
     policy,
     deliver: delivererOf(config, { transport, metrics, log }),
     instance: identity,
+    ...learning,
     log,
     metrics,
   });
-  const runModels = createModelController({ models, policy, log, metrics });
+  const runModels = createModelController({ models, policy, ...learning, log, metrics });
   return {
     lease: config.leaderElection,
     health: config.health,

@@ -43,6 +43,13 @@ const taskColumns: readonly Column[] = [
     description: 'Units done of all units.',
     jsonPath: '.status.progress.summary',
   },
+  {
+    // A column of type date shows the time since then, and nothing of use for a time to come.
+    name: 'ETA',
+    type: 'string',
+    description: 'When the attempt should be done.',
+    jsonPath: '.status.progress.estimatedCompletion',
+  },
   { name: 'Model', type: 'string', description: 'Model of the catalogue.', jsonPath: '.spec.model' },
   { name: 'Dataset', type: 'string', description: 'Dataset in the store.', jsonPath: '.spec.dataset.path' },
   {
@@ -60,11 +67,10 @@ const taskColumns: readonly Column[] = [
     priority: 1,
   },
   {
-    // A column of type date shows the time since then, and nothing of use for a time to come.
-    name: 'ETA',
+    name: 'ETA-P90',
     type: 'string',
-    description: 'When the attempt should be done.',
-    jsonPath: '.status.progress.estimatedCompletion',
+    description: 'When nine of ten such attempts would be done.',
+    jsonPath: '.status.progress.estimatedCompletionP90',
     priority: 1,
   },
   age,
@@ -78,6 +84,19 @@ const modelColumns: readonly Column[] = [
   { name: 'Version', type: 'string', description: "The model's own version.", jsonPath: '.spec.version' },
   { name: 'Per', type: 'string', description: 'What one run works on.', jsonPath: '.spec.run.per' },
   { name: 'GPU', type: 'integer', description: 'GPUs per pod.', jsonPath: '.spec.gpu.count' },
+  {
+    name: 'Rate',
+    type: 'string',
+    description: 'How fast it was, learnt from finished tasks; on the hardware that it ran on last.',
+    jsonPath: '.status.rates[0].summary',
+  },
+  {
+    name: 'On',
+    type: 'string',
+    description: 'The hardware of that rate.',
+    jsonPath: '.status.rates[0].gpu',
+    priority: 1,
+  },
   { name: 'Image', type: 'string', description: 'Container image.', jsonPath: '.spec.image', priority: 1 },
   age,
 ];

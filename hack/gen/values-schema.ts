@@ -96,6 +96,7 @@ const values = z.strictObject({
   rbac: z.strictObject({
     create: z.boolean(),
     aggregate: z.boolean(),
+    readNodes: z.boolean(),
     catalogueReaders: z.array(z.string().min(1)),
   }),
   resources: limits,

@@ -55,6 +55,7 @@ export async function manifestHead(
     identity: request.identity,
     task,
     summary: tally.summary(),
+    work: tally.work.report(request.inputs.effort),
     attempt,
     model: request.model,
     parameters: request.parameters,

@@ -9,6 +9,7 @@ import { createReadStream } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { workReport } from '../api/request.ts';
 import type { AgentReport } from '../api/request.ts';
 import { isMissing } from './failure.ts';
 import { linesOf, LongLineError } from './lines.ts';
@@ -29,6 +30,8 @@ const headSchema = z.object({
     failedUnits: z.array(z.string()).max(4),
     retried: z.object({ copied: z.int(), rerun: z.int() }).optional(),
   }),
+  pod: z.object({ uid: z.string() }).optional(),
+  work: workReport.optional().catch(undefined),
   /** Published beyond what the model promised, without hashes; the first of them by name. */
   extra: z.object({ count: z.int(), paths: z.array(z.string()) }).optional(),
 });
@@ -108,11 +111,11 @@ async function isRegular(file: string): Promise<boolean> {
   }
 }
 
-/** The report about a published result. */
+/** The report about a published result. Another pod's work is not told: it was reported with that pod's time. */
 export async function publishedReport(
   target: { readonly directory: string; readonly relative: string },
   head: ManifestHead,
-  message: string,
+  { message, podUid }: { readonly message: string; readonly podUid: string },
 ): Promise<AgentReport> {
   const { units, files, bytes, failedUnits } = head.summary;
   const manifestSha256 = await hashFile(join(target.directory, MANIFEST));
@@ -122,6 +125,7 @@ export async function publishedReport(
     units,
     ...(failedUnits.length > 0 ? { failedUnits } : {}),
     result: { path: target.relative, manifestSha256, files, bytes },
+    ...(head.work !== undefined && head.pod?.uid === podUid ? { work: head.work } : {}),
   };
 }
 

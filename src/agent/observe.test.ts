@@ -76,7 +76,8 @@ describe('observe', () => {
     await store.put(`${RECORDINGS}/b.wav`, wav(2));
     await store.put(`${RECORDINGS}/c.wav`, wav(1));
     const watched = await begin({ maxFailedUnits: 1 });
-    assert.deepEqual(await progressOf(watched), {
+    const { work, ...counts } = await progressOf(watched);
+    assert.deepEqual(counts, {
       taskUID: 'task-1',
       podUID: 'pod-1',
       unitsDone: 0,
@@ -84,12 +85,14 @@ describe('observe', () => {
       unitsFailed: 0,
       percent: 0,
     });
+    const bytes = wav(1).length * 2 + wav(2).length;
+    assert.deepEqual([work?.effort, work?.done, work?.left], ['Bytes', 0, bytes]);
     await end('a.wav', 0, `${RTTM_LINE}\n`);
     assert.equal((await until(watched, ({ unitsDone }) => unitsDone === 1)).percent, 25);
     await end('b.wav', 3);
     const half = await until(watched, ({ unitsFailed }) => unitsFailed === 1);
     assert.equal(half.percent, 74);
-    assert.ok(half.estimatedSecondsLeft !== undefined);
+    assert.deepEqual([half.work?.left, half.work?.sinceSeconds], [wav(1).length, 0]);
     await end('c.wav', 0, `${RTTM_LINE}\n`);
     assert.equal((await until(watched, ({ unitsDone }) => unitsDone === 2)).percent, 100);
     const records = [...(await readRecords(join(pod.staging, 'units.jsonl'))).values()];

@@ -31,6 +31,8 @@ interface Watch {
   readonly request: AgentRequest;
   readonly staging: ReturnType<typeof insidePod>;
   readonly progress: Progress;
+  /** Seconds since the start. */
+  readonly elapsed: () => number;
   /** Ids of the units that are recorded already. */
   readonly recorded: Set<string>;
   readonly queue: UnitQueue;
@@ -48,10 +50,11 @@ export async function observe(request: AgentRequest, options: AgentOptions): Pro
       'AgentError',
       `there is no plan in ${shown(staging.plan)}: prepare must run first`,
     );
-  const watch = await watchOf(request, staging, plan);
   const started = options.now().getTime();
+  const elapsed = (): number => (options.now().getTime() - started) / 1000;
+  const watch = { ...(await watchOf(request, staging, plan)), elapsed };
   const ids = { taskUID: request.task.uid, podUID: options.podUid };
-  const report = (): ProgressReport => watch.progress.report(ids, (options.now().getTime() - started) / 1000);
+  const report = (): ProgressReport => watch.progress.report(ids, elapsed());
   const server = await serve(report, options);
   try {
     await look(watch, options);
@@ -62,10 +65,14 @@ export async function observe(request: AgentRequest, options: AgentOptions): Pro
   }
 }
 
-async function watchOf(request: AgentRequest, staging: Watch['staging'], plan: Plan): Promise<Watch> {
+async function watchOf(
+  request: AgentRequest,
+  staging: Watch['staging'],
+  plan: Plan,
+): Promise<Omit<Watch, 'elapsed'>> {
   const recorded = new Set<string>();
   for await (const { id } of recordsOf(staging.records)) recorded.add(id);
-  const progress = new Progress();
+  const progress = new Progress(request.inputs.effort);
   const pending: Unit[] = [];
   for await (const unit of plan.units()) {
     progress.expect(unit);
@@ -140,7 +147,7 @@ async function endUnits(watch: Watch, records: UnitRecord[], signal: AbortSignal
     // oxlint-disable-next-line no-await-in-loop -- as above
     const record = code.trim() === '0' ? await recordOf(watch, unit) : undefined;
     if (record !== undefined && !watch.recorded.has(unit.id)) records.push(record);
-    watch.progress.end(unit, record !== undefined);
+    watch.progress.end(unit, record !== undefined, watch.elapsed());
     watch.queue.shift();
   }
 }
@@ -167,7 +174,7 @@ async function lookForOutputs(watch: Watch): Promise<void> {
     // oxlint-disable-next-line no-await-in-loop -- bounded, and light on the volume
     if (unit !== undefined && (await allExist(watch, unit))) ended.add(unit);
   }
-  for (const unit of ended) watch.progress.end(unit, true);
+  for (const unit of ended) watch.progress.end(unit, true, watch.elapsed());
   if (ended.size > 0) watch.pending = watch.pending.filter((unit) => !ended.has(unit));
 }
 

@@ -42,7 +42,7 @@ export async function prepare(request: AgentRequest, options: AgentOptions): Pro
     const message = `already published in ${shown(places.target.relative)}`;
     return {
       exitCode: EXIT.alreadyPublished,
-      report: await publishedReport(places.target, target.head, message),
+      report: await publishedReport(places.target, target.head, { message, podUid: options.podUid }),
     };
   }
   if (target.kind === 'other') throw conflict(places, target.owner);

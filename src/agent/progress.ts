@@ -1,5 +1,7 @@
-/** Counts of a running task; pure but for the clock that is passed in. */
+/** Counts of a running task. Pure: times are seconds since observe started, and passed in. */
+import type { Effort } from '../api/effort.ts';
 import type { ProgressReport } from '../api/request.ts';
+import { roundEffort } from './effort.ts';
 import type { Unit } from './plan.ts';
 
 /** What counts of a unit. */
@@ -14,33 +16,43 @@ export class Progress {
   #endedEffort = 0;
   /** What was done before this pod's model started: it says nothing about its speed. */
   #givenEffort = 0;
+  #lastEndSeconds = 0;
+  readonly #kind: Effort;
+
+  constructor(kind: Effort) {
+    this.#kind = kind;
+  }
 
   /** Takes a unit of the plan into account; all of them before the first report. */
   expect(unit: Share): void {
     this.#total++;
     this.#effort += unit.effort;
     if (unit.state === 'run') return;
-    this.end(unit, unit.state === 'reused');
+    this.end(unit, unit.state === 'reused', 0);
     this.#givenEffort += unit.effort;
   }
 
   /** Records the end of a unit, once for each. */
-  end({ effort }: Share, good: boolean): void {
+  end({ effort }: Share, good: boolean, atSeconds: number): void {
     this.#endedEffort += effort;
+    this.#lastEndSeconds = atSeconds;
     if (good) this.#good++;
     else this.#failed++;
   }
 
-  /** The report after `elapsedSeconds` of work. */
-  report(ids: { readonly taskUID: string; readonly podUID: string }, elapsedSeconds: number): ProgressReport {
-    const left = this.#secondsLeft(elapsedSeconds);
+  report(ids: { readonly taskUID: string; readonly podUID: string }, atSeconds: number): ProgressReport {
     return {
       ...ids,
       unitsDone: this.#good,
       unitsTotal: this.#total,
       unitsFailed: this.#failed,
       percent: this.#percent(),
-      ...(left === undefined ? {} : { estimatedSecondsLeft: left }),
+      work: {
+        effort: this.#kind,
+        done: roundEffort(Math.max(0, this.#endedEffort - this.#givenEffort)),
+        left: roundEffort(Math.max(0, this.#effort - this.#endedEffort)),
+        sinceSeconds: Math.max(0, Math.round(atSeconds - this.#lastEndSeconds)),
+      },
     };
   }
 
@@ -49,11 +61,5 @@ export class Progress {
     const share = this.#effort > 0 ? this.#endedEffort / this.#effort : ended / Math.max(1, this.#total);
     // Sums of seconds are not exact: all is done when every unit has ended.
     return ended === this.#total ? 100 : Math.min(99, Math.floor(share * 100));
-  }
-
-  #secondsLeft(elapsedSeconds: number): number | undefined {
-    const worked = this.#endedEffort - this.#givenEffort;
-    if (worked <= 0) return undefined;
-    return Math.round((elapsedSeconds * Math.max(0, this.#effort - this.#endedEffort)) / worked);
   }
 }

@@ -144,7 +144,10 @@ async function finish(
   const { units, retried } = target.head.summary;
   const failed = units.failed > 0 ? `, ${units.failed} failed` : '';
   const message = `published ${units.done} of ${units.total} units in ${shown(places.target.relative)}${failed}${fromRetried(retried)}`;
-  const report = await publishedReport(places.target, target.head, message);
+  const report = await publishedReport(places.target, target.head, {
+    message,
+    podUid: options.podUid,
+  });
   options.log(message);
   await removeStaging(places, options);
   return { exitCode: EXIT.ok, report };

@@ -1,4 +1,5 @@
 import type { AgentCategory } from './failure.ts';
+import { WorkSum } from './effort.ts';
 import { shorten } from './report.ts';
 import { FailureList } from './summary.ts';
 import type { OutputRecord } from './records.ts';
@@ -20,6 +21,7 @@ export class Tally {
   /** Outputs of good units, by path. */
   readonly kept = new Set<string>();
   bytes = 0;
+  readonly work = new WorkSum();
   /** Outputs that failed units promised. */
   readonly lost: string[] = [];
 
@@ -29,6 +31,7 @@ export class Tally {
     if (unit.state === 'reused') this.reused++;
     if (failure === undefined && unit.from !== undefined) this.retried.copied++;
     if (failure === undefined && unit.rerun !== undefined) this.retried.rerun++;
+    this.work.add(unit, failure === undefined);
     if (failure === undefined) return outputs.filter((output) => this.#keep(output));
     this.failed++;
     // One by one: a unit may promise more outputs than a call can have arguments.

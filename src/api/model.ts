@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EFFORTS } from './effort.ts';
 import { run } from './model-run.ts';
 import { condition, dnsLabel, listMap, quantity, relativePath, rules, setList } from './schema.ts';
 
@@ -22,7 +23,7 @@ const inputs = z
       .optional()
       .describe('What every input must be; read from the file header before a GPU is used.'),
     effort: z
-      .enum(['Bytes', 'AudioSeconds', 'AnnotatedSeconds'])
+      .enum(EFFORTS)
       .default('Bytes')
       .describe(
         'What the work on an input grows with, for percentages and estimates: its size, the length of its audio, or the sum of its annotated segments (inputs in RTTM or in CSV with segment_onset and segment_offset).',
@@ -301,6 +302,32 @@ export const modelSpec = z
     ),
   );
 
+const learntRate = z
+  .object({
+    gpu: z
+      .string()
+      .min(1)
+      .max(253)
+      .describe(
+        'Where it was measured: the product of the GPU (node label nvidia.com/gpu.product), the name of its resource where the node does not tell, or None without a GPU.',
+      ),
+    effort: z.enum(EFFORTS).describe('What the effort is counted in: inputs.effort of the model.'),
+    p50: z
+      .number()
+      .min(0)
+      .describe(
+        'Work seconds per second of audio, per second of annotated segments, or per million bytes; half of the runs were faster.',
+      ),
+    p90: z.number().min(0).describe('The same; nine of ten runs were faster.'),
+    samples: z.int().min(1).describe('Finished attempts that it was learnt from; recent ones count more.'),
+    summary: z.string().max(64).describe('For people: "1 h of audio in 2.4 min".'),
+    updatedAt: z.iso.datetime().describe('When an attempt last changed it.'),
+  })
+  .describe('How fast the model was on one kind of hardware.');
+
+/** Kinds of hardware that are remembered per model. */
+export const MAX_RATES = 8;
+
 export const modelStatus = z
   .object({
     observedGeneration: z
@@ -314,6 +341,12 @@ export const modelStatus = z
       .optional()
       .describe('Ready says whether tasks may use the model, and why not.')
       .meta(listMap('type')),
+    rates: z
+      .array(learntRate)
+      .max(MAX_RATES)
+      .optional()
+      .describe('How fast the model was, learnt from finished tasks; the latest first.')
+      .meta(listMap('gpu')),
   })
   .describe('What the operator found; written by the operator only.');
 
@@ -326,5 +359,6 @@ export const modelRootRules = rules({
 export type ModelSpec = z.output<typeof modelSpec>;
 export type ModelSpecInput = z.input<typeof modelSpec>;
 export type ModelStatus = z.infer<typeof modelStatus>;
+export type LearntRate = Readonly<z.infer<typeof learntRate>>;
 export type ModelParameter = z.output<typeof parameter>;
 export type ModelOutput = z.output<typeof output>;

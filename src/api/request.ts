@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EFFORTS } from './effort.ts';
 import { modelSpec } from './model.ts';
 
 /** Where the containers of a task's pod find things. */
@@ -87,6 +88,14 @@ export const AGENT_CATEGORIES = [
   'AgentError',
 ] as const;
 
+/** Work that the model did in one pod; what earlier pods had finished is not part of it. */
+export const workReport = z.object({
+  effort: z.enum(EFFORTS).describe('What the amounts are counted in.'),
+  done: z.number().min(0).describe('Effort of the units that ended well.'),
+  failed: z.number().min(0).describe('Effort of the units that failed.'),
+});
+export type WorkReport = z.infer<typeof workReport>;
+
 /**
  * The termination message of prepare and publish: at most 2 KiB of JSON. What does not fit is in the manifest.
  */
@@ -100,6 +109,8 @@ export const agentReport = z.object({
     .object({ path: z.string(), manifestSha256: z.string(), files: z.int(), bytes: z.int() })
     .optional()
     .describe('Present when outputs are published; path is relative to the root of the store.'),
+  // A hint: what another version wrote here never makes the verdict unreadable.
+  work: workReport.optional().catch(undefined).describe('Present when this pod published.'),
 });
 export type AgentReport = z.infer<typeof agentReport>;
 
@@ -111,7 +122,23 @@ export const progressReport = z.object({
   unitsTotal: z.int().min(0),
   unitsFailed: z.int().min(0),
   percent: z.int().min(0).max(100),
-  estimatedSecondsLeft: z.number().min(0).optional(),
+  estimatedSecondsLeft: z
+    .number()
+    .min(0)
+    .optional()
+    .describe("By the pod's own pace alone; read only from agents that do not report their work."),
+  work: z
+    .object({
+      effort: z.enum(EFFORTS).describe('What the amounts are counted in.'),
+      done: z.number().min(0).describe('Effort of the units that the model ended in this pod.'),
+      left: z.number().min(0).describe('Effort of the units that have not ended.'),
+      sinceSeconds: z
+        .number()
+        .min(0)
+        .describe('Seconds since a unit ended; since the start of observe, when none has.'),
+    })
+    .optional()
+    .catch(undefined),
 });
 export type ProgressReport = z.infer<typeof progressReport>;
 

@@ -24,6 +24,8 @@ export const CLAIMS = {
   kind: 'PersistentVolumeClaim',
   namespaced: true,
 } as const;
+/** Read one by one, for the label that names a node's GPU. */
+export const NODES = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false } as const;
 /** Core events, where the Job controller says why it cannot create a pod. */
 export const CORE_EVENTS = {
   group: '',

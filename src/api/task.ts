@@ -188,7 +188,14 @@ const progress = z
     unitsFailed: z.int().min(0).describe('Units that failed.'),
     percent: z.int().min(0).max(100).describe('Share of units that are done or failed.'),
     summary: z.string().max(64).describe('For people: "3/6".'),
-    estimatedCompletion: z.iso.datetime().optional().describe('When the attempt should be done.'),
+    estimatedCompletion: z.iso
+      .datetime()
+      .optional()
+      .describe('When the attempt should be done: as likely before as after it.'),
+    estimatedCompletionP90: z.iso
+      .datetime()
+      .optional()
+      .describe('When nine of ten such attempts would be done.'),
   })
   .describe('How far the current attempt is. A hint, never a verdict.');
 

@@ -64,6 +64,7 @@ const containerStatus = z.object({
   name: z.string(),
   state: containerState.optional(),
   imageID: z.string().optional(),
+  restartCount: z.number().optional(),
 });
 
 const rawPod = z.object({

@@ -5,6 +5,7 @@ import type { Outcome } from '../../jobs/outcome.ts';
 import { resultPath } from '../../jobs/request.ts';
 import type { JobView } from '../../jobs/views.ts';
 import { boundModel, withJob } from './attempt.ts';
+import { measuredBy } from './measure.ts';
 import { failureRules, type Observed } from './observed.ts';
 import { decideRetry, type Failed, withFailure } from './retry.ts';
 import { reported } from './status.ts';
@@ -26,7 +27,12 @@ export function succeeded(seen: Observed, job: JobView | undefined, outcome: Is<
   };
   const { message } = report;
   const status = reported(seen, { phase, reason: partial ? 'UnitsFailed' : 'Published', message }, change);
-  return { status, ...noRemovals, event: { type: partial ? 'Warning' : 'Normal', reason: phase, message } };
+  return {
+    status,
+    ...noRemovals,
+    measured: measuredBy(seen, outcome),
+    event: { type: partial ? 'Warning' : 'Normal', reason: phase, message },
+  };
 }
 
 /** The pod and its report are gone, yet its Job succeeded: the manifest beside the outputs says the rest. */

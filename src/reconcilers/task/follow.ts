@@ -4,7 +4,7 @@ import type { Outcome } from '../../jobs/outcome.ts';
 import { holds, type JobView, type PodView } from '../../jobs/views.ts';
 import { boundModel, withJob } from './attempt.ts';
 import { type Observed, pendingDeadline } from './observed.ts';
-import { progressOf } from './progress.ts';
+import { progressOf, progressWaitMs } from './progress.ts';
 import type { Failed } from './retry.ts';
 import { reported } from './status.ts';
 import { givenUpInMs, stop } from './stop.ts';
@@ -118,12 +118,17 @@ export function running(seen: Observed, job: JobView, outcome: Is<'running'>): T
     attempt: { ...withJob(seen, job), ...started(startedAt), podName: pod.metadata.name, ...nodeOf(pod) },
     ...started(before?.startedAt ?? startedAt),
     ...boundModel(seen, pod),
-    progress: progressOf(seen),
+    progress: progressOf(seen, pod, startedAt),
   };
   return {
     status: reported(seen, { phase, reason, message }, change),
     ...noRemovals,
-    requeueAfterMs: Math.min(recheckMs, RUNNING_RECHECK_MS, givenUpInMs(seen, pod)),
+    requeueAfterMs: Math.min(
+      recheckMs,
+      RUNNING_RECHECK_MS,
+      givenUpInMs(seen, pod),
+      progressWaitMs(seen, change.progress),
+    ),
   };
 }
 

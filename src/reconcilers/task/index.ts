@@ -24,6 +24,8 @@ import {
   type TaskInformers,
   withOutbox,
 } from './informers.ts';
+import type { Hardware } from '../rates/hardware.ts';
+import type { RateBook } from '../rates/rate-book.ts';
 import type { Observed } from './observed.ts';
 import type { ModelEntry } from '../../api/seen.ts';
 import { pollProgress } from './poller.ts';
@@ -48,6 +50,9 @@ export interface TaskControllerOptions {
   readonly policy: Observed['policy'];
   /** Delivers the events of tasks to callback endpoints until the signal aborts; undefined where there are none. */
   readonly deliver: ((outboxes: Outboxes, signal: AbortSignal) => Promise<void>) | undefined;
+  /** Takes what attempts took. */
+  readonly rates: Pick<RateBook, 'note'>;
+  readonly hardware: Pick<Hardware, 'peek'>;
   readonly instance: string;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -141,6 +146,8 @@ function dependencies(
       events: resourceClient(transport, CORE_EVENTS),
     },
     progress: book,
+    hardware: options.hardware,
+    rates: options.rates,
     store: agents?.book,
     callbacks: ended,
     now: () => transport.now(),

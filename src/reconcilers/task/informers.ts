@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { LABEL, MANAGED_BY } from '../../api/keys.ts';
 import type { AnalysisTask } from '../../api/objects.ts';
 import { CLAIMS, JOBS, PODS, TASKS } from '../../api/resources.ts';
@@ -142,7 +143,17 @@ export function connect(informers: TaskInformers, models: Informer<ModelEntry>, 
       keysBy('namespace', claim.metadata.namespace ?? '').forEach((key) => enqueue(key, 'low')),
     );
   }
-  models.onChange((_type, model) =>
-    keysBy('model', model.metadata.name).forEach((key) => enqueue(key, 'low')),
-  );
+  models.onChange((type, model, previous) => {
+    if (type !== 'deleted' && previous && isSameForTasks(model, previous)) return;
+    keysBy('model', model.metadata.name).forEach((key) => enqueue(key, 'low'));
+  });
+}
+
+/** Rates change with every task that ends, and estimates can wait: they bring no other task back. */
+function isSameForTasks(one: ModelEntry, other: ModelEntry): boolean {
+  return isDeepStrictEqual(essence(one), essence(other));
+}
+
+function essence({ metadata: { uid, deletionTimestamp }, seen }: ModelEntry): unknown {
+  return { uid, deletionTimestamp, seen: seen.ok ? seen.model.spec : seen.problem };
 }

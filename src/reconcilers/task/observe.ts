@@ -6,6 +6,8 @@ import { type JobView, jobVerdict, jobView, type PodView, podView } from '../../
 import type { KubeObject } from '../../controller/resources.ts';
 import type { ResourceClient } from '../../controller/client.ts';
 import { type ModelSeen, parseTask } from '../../api/seen.ts';
+import { isTerminal } from '../../api/task.ts';
+import type { Hardware } from '../rates/hardware.ts';
 import { type ClaimView, storeProblem } from './claim.ts';
 import type { Observed } from './observed.ts';
 import type { ProgressBook } from './progress-book.ts';
@@ -34,6 +36,7 @@ export interface ObserveDeps {
   readonly caches: Caches;
   readonly clients: Clients;
   readonly progress: ProgressBook;
+  readonly hardware: Pick<Hardware, 'peek'>;
   /** Undefined: no store agent is configured. */
   readonly store: StoreBook | undefined;
   readonly callbacks: Observed['callbacks'];
@@ -55,9 +58,10 @@ export async function observe(
   if (!task) return undefined;
   const { uid, namespace } = task.metadata;
   const { settings, caches } = deps;
+  const model = caches.model(task.spec.model);
   return {
     task,
-    model: caches.model(task.spec.model),
+    model,
     jobs: caches.jobsOf(uid),
     pods: caches.podsOf(uid),
     live: false,
@@ -66,12 +70,24 @@ export async function observe(
     store: deps.store ? undefined : { is: 'unknown' },
     retried: undefined,
     progress: deps.progress.report(uid),
-    progressDue: deps.progress.isDue(uid),
+    progressPauseMs: deps.progress.pauseMs(uid),
+    hardware: hardwareOf(deps.hardware, task, model),
     callbacks: deps.callbacks,
     ...settings,
     mayStart: deps.mayStart(),
     now: deps.now(),
   };
+}
+
+/** Nodes are read for running attempts only: nobody asks for the speed of others. */
+function hardwareOf(
+  hardware: ObserveDeps['hardware'],
+  { status }: AnalysisTask,
+  model: ModelSeen | undefined,
+): string | undefined {
+  if (!model?.ok) return undefined;
+  const runsOn = isTerminal(status?.phase) ? undefined : status?.attempt?.node;
+  return hardware.peek(model.model.spec.gpu, runsOn);
 }
 
 /**

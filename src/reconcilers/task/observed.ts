@@ -45,8 +45,10 @@ export interface Observed {
   readonly progress: ProgressReport | undefined;
   /** Events that were delivered or given up and still stand in the outbox. */
   readonly callbacks: ReadonlyMap<string, Ended>;
-  /** Whether enough time has passed to write a small progress change. */
-  readonly progressDue: boolean;
+  /** Milliseconds until a small change of progress may be written. */
+  readonly progressPauseMs: number;
+  /** Kind of hardware on which the attempt runs, as rates name it; undefined without a model. */
+  readonly hardware: string | undefined;
   /** Random identity of this process; every claim carries it. */
   readonly identity: string;
   /** Whether the leader lease is fresh right now; nothing starts without it. */

@@ -19,6 +19,7 @@ import {
   observeRetried,
   observeStore,
 } from './observe.ts';
+import type { RateBook } from '../rates/rate-book.ts';
 import type { Observed } from './observed.ts';
 import { parseTask } from '../../api/seen.ts';
 import { planTask } from './plan.ts';
@@ -29,6 +30,7 @@ import type { WrittenVersions } from './written.ts';
 export interface TaskReconcilerDeps extends ObserveDeps {
   readonly events: EventRecorder;
   readonly written: WrittenVersions;
+  readonly rates: Pick<RateBook, 'note'>;
 }
 
 /** A plan may ask for live reads, then for events; more rounds would mean that it does not settle. */
@@ -121,6 +123,8 @@ async function carryOut(deps: Hands, { seen, plan }: Decision, signal: AbortSign
     deps.written.note(now);
     // The watch may have told of the last write already, and what it forgot must stay forgotten.
     if (!plan.status?.settled) deps.progress.written(uid);
+    // A terminal phase is written once, whoever tries: so no attempt is counted twice.
+    if (plan.measured) deps.rates.note(plan.measured);
   }
   const removal = ({ name, uid: only, force }: Removal): Action<KubeObject> => ({
     do: 'delete',

@@ -24,7 +24,7 @@ export function reported(seen: Observed, report: Report, change: Change = {}): T
   const before = seen.task.status;
   const message = truncate(report.message, 1000);
   const generation = seen.task.metadata.generation;
-  const next = withoutUndefined({
+  const merged = withoutUndefined({
     ...before,
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     phase: report.phase,
@@ -34,8 +34,15 @@ export function reported(seen: Observed, report: Report, change: Change = {}): T
     conditions: conditionsOf(seen, report),
     ...(isTerminal(report.phase) ? ending(seen) : {}),
   });
-  const status = withOutbox(seen, next);
+  const status = withOutbox(seen, report.phase === 'Running' ? merged : withoutEstimate(merged));
   return before && isDeepStrictEqual(before, status) ? before : status;
+}
+
+/** Nobody waits for the end of what does not run. */
+function withoutEstimate({ progress, ...rest }: TaskStatus): TaskStatus {
+  if (!progress) return rest;
+  const { estimatedCompletion: _p50, estimatedCompletionP90: _p90, ...counts } = progress;
+  return { ...rest, progress: counts };
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { IJob } from 'kubernetes-models/batch/v1';
 import type { AgentRequest } from '../../api/request.ts';
 import type { TaskStatus } from '../../api/task.ts';
+import type { Measured } from '../rates/rate-book.ts';
 
 /** An object to delete, with the UID as precondition: never its successor of the same name. */
 export interface Removal {
@@ -27,6 +28,8 @@ export interface TaskPlan {
   readonly needs?: 'live' | 'creation' | 'store' | 'retried';
   /** With needs: 'store': what the next attempt's pod would be asked to do. */
   readonly question?: AgentRequest;
+  /** What the attempt that ended took; noted once the status above was written. */
+  readonly measured?: Measured | undefined;
   readonly requeueAfterMs?: number;
   readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
 }
