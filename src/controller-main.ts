@@ -72,8 +72,7 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments): P
     nodeLost: config.nodeLost,
     callbacks: config.callbacks,
   };
-  const nodes = resourceClient(transport, NODES);
-  const learning = { rates: createRateBook(), hardware: createHardware({ nodes, clock: systemClock, log }) };
+  const learning = learningOf({ transport, log });
   const tasks = createTaskController({
     transport,
     models,
@@ -105,6 +104,12 @@ async function assemble({ config, kubeconfig, context }: ControllerArguments): P
     log,
     metrics,
   };
+}
+
+/** How fast models are: the tasks' controller measures it, the models' writes it down. */
+function learningOf({ transport, log }: Pick<Parts, 'transport' | 'log'>) {
+  const nodes = resourceClient(transport, NODES);
+  return { rates: createRateBook(), hardware: createHardware({ nodes, clock: systemClock, log }) };
 }
 
 function delivererOf(

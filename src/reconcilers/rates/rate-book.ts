@@ -31,7 +31,7 @@ const MAX_MODELS = 1000;
 
 export function createRateBook(): RateBook {
   const waiting = new Map<string, readonly Measured[]>();
-  let wake: (model: string) => void = () => undefined;
+  let wake: ((model: string) => void) | undefined;
   const put = (model: string, measured: readonly Measured[]): void => {
     if (measured.length === 0 || (!waiting.has(model) && waiting.size >= MAX_MODELS)) return;
     waiting.set(model, measured.slice(-MAX_PER_MODEL));
@@ -40,7 +40,7 @@ export function createRateBook(): RateBook {
     note(measured) {
       const { name } = measured.model;
       put(name, [...(waiting.get(name) ?? []), measured]);
-      wake(name);
+      wake?.(name);
     },
     onNote: (listener) => void (wake = listener),
     waits: (model) => waiting.has(model),
