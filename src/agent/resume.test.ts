@@ -63,6 +63,7 @@ describe('a further attempt', () => {
     const { code, report } = await pod.step('publish');
     assert.equal(code, EXIT.ok);
     assert.deepEqual(report.units, { total: 3, done: 2, failed: 1, reused: 2 });
+    assert.deepEqual(report.work, { effort: 'Bytes', done: 0, failed: wav().length }, 'only b.wav was run');
     assert.equal(await store.text('outputs/result/raw/a.rttm'), `${RTTM_LINE}\n`);
   });
 
