@@ -15,7 +15,8 @@ export interface ElsiClient {
 }
 
 export interface Change {
-  readonly status: ElsiStatus;
+  /** Absent: only the duration changes. */
+  readonly status?: ElsiStatus;
   /** Whole seconds. */
   readonly estimatedSeconds?: number | undefined;
 }
@@ -66,7 +67,7 @@ export function createElsiClient({ exchange, download }: Http, session: Session)
     put: (uid, { status, estimatedSeconds }, signal) =>
       authorized(signal, async (token) => {
         const body = {
-          status,
+          ...(status === undefined ? {} : { status }),
           ...(estimatedSeconds === undefined ? {} : { estimated_duration: estimatedSeconds }),
         };
         await exchange({ method: 'PUT', path: `${TASKS_PATH}/${uid}`, body, token, signal });

@@ -8,6 +8,7 @@ import {
   aRun,
   aWorld,
   cancelled,
+  estimated,
   failed,
   listed,
   partial,
@@ -28,6 +29,8 @@ function deeds(actions: readonly Action[]): string[] {
         return `create ${action.object.metadata.name?.replace(UID, 'uid')}`;
       case 'put':
         return `put ${action.status}`;
+      case 'estimate':
+        return `estimate ${action.seconds}`;
       case 'acknowledge':
         return `acknowledge ${action.shown}`;
       case 'cancel':
@@ -50,6 +53,22 @@ const table: Readonly<Record<string, readonly [given: World, does: string[]]>> =
     ['put RUNNING'],
   ],
   'RUNNING is not told twice': [aWorld([listed({ status: 'RUNNING' })], [aRun({ status: running })]), []],
+  'the estimate follows when it is known': [
+    aWorld([listed({ status: 'RUNNING', estimatedSeconds: 0 })], [aRun({ status: estimated })]),
+    ['estimate 600'],
+  ],
+  'an estimate that is far off is corrected': [
+    aWorld([listed({ status: 'RUNNING', estimatedSeconds: 400 })], [aRun({ status: estimated })]),
+    ['estimate 600'],
+  ],
+  'an estimate that is near stays': [
+    aWorld([listed({ status: 'RUNNING', estimatedSeconds: 540 })], [aRun({ status: estimated })]),
+    [],
+  ],
+  'no estimate is told to an ELSI that shows none, nor to a task that only waits there': [
+    aWorld([listed({ status: 'RUNNING' })], [aRun({ status: estimated })]),
+    [],
+  ],
   'a further attempt takes nothing back': [
     aWorld([listed({ status: 'RUNNING' })], [aRun({ status: retrying })]),
     [],
@@ -222,11 +241,16 @@ const statuses = [
   partialFailure,
   failed,
   cancelled,
+  estimated,
 ];
 const anyRun = fc
   .record({ status: fc.constantFrom(...statuses), acknowledged: fc.boolean(), deleted: fc.boolean() })
   .map(({ status, ...rest }) => aRun({ ...rest, ...(status ? { status } : {}) }));
-const anyTask = fc.constantFrom(...ELSI_STATUSES).map((status) => listed({ status }));
+const anyTask = fc
+  .record({ status: fc.constantFrom(...ELSI_STATUSES), shown: fc.constantFrom(undefined, 0, 550, 9000) })
+  .map(({ status, shown }) =>
+    listed({ status, ...(shown === undefined ? {} : { estimatedSeconds: shown }) }),
+  );
 
 /** The world after the actions, had ELSI and the cluster done all of them. */
 function after(world: World, actions: readonly Action[]): World {
@@ -235,6 +259,7 @@ function after(world: World, actions: readonly Action[]): World {
   for (const action of actions) {
     const task = tasks.get(UID);
     if (action.do === 'put' && task) tasks.set(UID, { ...task, status: action.status });
+    if (action.do === 'estimate' && task) tasks.set(UID, { ...task, estimatedSeconds: action.seconds });
     if (action.do === 'acknowledge')
       runs = runs.map((run) => ({ ...run, metadata: { ...run.metadata, finalizers: [] } }));
     if (action.do === 'create') runs = [...runs, aRun({ run: runs.length + 1 })];

@@ -13,6 +13,7 @@ import { type BadItem, type ElsiStatus, type ElsiTask, isFinal, rankOf } from '.
  *   ELSI shows   run        what follows
  *   PENDING      none       create run 1
  *   PENDING      running    PUT RUNNING
+ *   RUNNING      running    PUT the estimated duration, where ELSI shows one that is far off
  *   any          ended, not acknowledged     PUT the end; ELSI shows it: acknowledge (the finalizer goes)
  *   PENDING      failed and acknowledged     a researcher's retry: create the next run
  *   PENDING      completed and acknowledged  PUT COMPLETED again, run nothing
@@ -60,6 +61,8 @@ export type Action =
       readonly seconds: number | undefined;
       readonly run?: AnalysisTask;
     }
+  /** The duration alone: it cannot take a status back. */
+  | { readonly do: 'estimate'; readonly uid: string; readonly seconds: number }
   /** ELSI shows the end of the run (or something final that stays): nobody waits for it any more. */
   | {
       readonly do: 'acknowledge';
@@ -160,7 +163,19 @@ function follow(task: ElsiTask, run: AnalysisTask, want: ElsiStatus, policies: P
   const change = changeOf(task, run);
   if (change && policies.changed === 'Cancel' && run.spec.desired !== 'Cancel')
     return [{ do: 'cancel', uid: task.uid, run, why: change }];
-  return rankOf(want) > rankOf(task.status) ? [put(task, run, want)] : [];
+  if (rankOf(want) > rankOf(task.status)) return [put(task, run, want)];
+  return want === 'RUNNING' ? estimateFor(task, run) : [];
+}
+
+/** An estimate follows the first seconds of a run, and gets better: small corrections are not worth a call. */
+const FAR_OFF_SHARE = 0.2;
+const FAR_OFF_SECONDS = 60;
+
+function estimateFor({ uid, estimatedSeconds: shown }: ElsiTask, run: AnalysisTask): Action[] {
+  const seconds = estimatedSeconds(run);
+  if (seconds === undefined || shown === undefined) return [];
+  const isFarOff = shown <= 0 || Math.abs(seconds - shown) > Math.max(FAR_OFF_SECONDS, shown * FAR_OFF_SHARE);
+  return isFarOff ? [{ do: 'estimate', uid, seconds }] : [];
 }
 
 /** What ELSI wants otherwise than when the run began. */

@@ -72,6 +72,8 @@ function carryOut(deps: RoundDeps, action: Action, signal: AbortSignal): Promise
       return create(deps, action, signal);
     case 'put':
       return tell(deps, action, signal);
+    case 'estimate':
+      return estimate(deps, action, signal);
     case 'acknowledge':
       return acknowledge(deps, action.run, { shown: action.shown, signal });
     case 'look':
@@ -119,6 +121,18 @@ async function tell(
     return true;
   }
   if (run && isFinal(status)) await acknowledge(deps, run, { shown: after, signal });
+  return true;
+}
+
+/** A hint: what ELSI shows then is not read back, the next list shows it. */
+async function estimate(
+  deps: RoundDeps,
+  { uid, seconds }: Of<'estimate'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if ((await deps.elsi.get(uid, signal))?.status !== 'RUNNING') return false; // it has ended meanwhile
+  act(deps);
+  await deps.elsi.put(uid, { estimatedSeconds: seconds }, signal);
   return true;
 }
 

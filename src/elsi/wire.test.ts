@@ -21,6 +21,8 @@ describe('parseItem()', () => {
   const good: Readonly<Record<string, [change: object, check: object]>> = {
     'reads what ELSI lists': [{}, { uid: UID, model: 'vtc', status: 'PENDING', user: 'u' }],
     'takes a status in any case': [{ status_label: 'RuNNing' }, { status: 'RUNNING' }],
+    'takes the duration that it shows': [{ estimated_duration: 90 }, { estimatedSeconds: 90 }],
+    'takes no duration that is no number': [{ estimated_duration: 'soon' }, {}],
     'takes a uid in any case': [{ task_uid: UID.toUpperCase() }, { uid: UID }],
     'leaves unknown fields out': [{ credits: 12, nested: { a: [1] } }, { status: 'PENDING' }],
     'does without a user': [{ user_uid: null }, { user: undefined }],

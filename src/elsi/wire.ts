@@ -22,6 +22,8 @@ export interface ElsiTask {
   readonly status: ElsiStatus;
   readonly datasetLabel: string;
   readonly user: string | undefined;
+  /** The duration that ELSI shows; absent where it lists none. */
+  readonly estimatedSeconds?: number;
 }
 
 /** An item that cannot be worked on. With a uid it can be answered, without one it can only be reported. */
@@ -46,6 +48,7 @@ const item = z.object({
   status_label: z.string().max(64),
   dataset_uid_label: z.string().max(512),
   user_uid: z.string().max(128).nullish(),
+  estimated_duration: z.number().nullish().catch(undefined),
 });
 const identity = z.object({ task_uid: z.unknown(), status_label: z.unknown() }).partial();
 
@@ -64,7 +67,9 @@ export function parseItem(raw: unknown): Parsed {
     return { ok: false, bad: { uid, status: undefined, problem } };
   }
   const { model_name: model, dataset_uid_label: datasetLabel, user_uid: user } = data;
-  return { ok: true, task: { uid, model, status, datasetLabel, user: user ?? undefined } };
+  const seconds = data.estimated_duration ?? undefined;
+  const estimate = seconds === undefined ? {} : { estimatedSeconds: seconds };
+  return { ok: true, task: { uid, model, status, datasetLabel, user: user ?? undefined, ...estimate } };
 }
 
 function unreadable(raw: unknown, error: z.ZodError): BadItem {

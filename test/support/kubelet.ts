@@ -30,8 +30,9 @@ function status(phase: string, states: Readonly<Record<string, State>>, more: ob
   };
 }
 
-export const modelRuns = (): object =>
-  status('Pending', { prepare: done(0), observe: running, model: running });
+/** The pod's status may say more, such as its address; `startedAt` is the model's. */
+export const modelRuns = (more: object = {}, startedAt = AT): object =>
+  status('Pending', { prepare: done(0), observe: running, model: { running: { startedAt } } }, more);
 
 export const waitsFor = (reason: string, message: string): object =>
   status('Pending', { prepare: { waiting: { reason, message } } });
@@ -39,13 +40,18 @@ export const waitsFor = (reason: string, message: string): object =>
 export const modelEnds = (exitCode: number, more: object = {}): object =>
   status('Failed', { prepare: done(0), observe: done(0), model: done(exitCode, more) });
 
-export const publishEnds = (exitCode: number, report: Partial<AgentReport>): object => {
+/** `ran` is when the model ran, where that matters. */
+export const publishEnds = (
+  exitCode: number,
+  report: Partial<AgentReport>,
+  ran: { readonly startedAt?: string; readonly finishedAt?: string } = {},
+): object => {
   const message = JSON.stringify({ v: 1, message: 'told by publish', ...report });
   const phase = exitCode === 0 ? 'Succeeded' : 'Failed';
   return status(phase, {
     prepare: done(0),
     observe: done(0),
-    model: done(0),
+    model: done(0, ran),
     publish: done(exitCode, { message }),
   });
 };

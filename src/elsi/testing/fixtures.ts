@@ -86,6 +86,18 @@ const condition = (status: 'True' | 'False') => ({
 
 export const waiting: TaskStatus = { phase: 'Pending', reason: 'Unschedulable' };
 export const running: TaskStatus = { phase: 'Running', reason: 'Running', startedAt: '2026-03-01T10:30:00Z' };
+/** It has just begun, and what was learnt about its model says when it will end. */
+export const estimated: TaskStatus = {
+  ...running,
+  progress: {
+    unitsDone: 0,
+    unitsTotal: 9,
+    unitsFailed: 0,
+    percent: 0,
+    summary: '0/9',
+    estimatedCompletion: '2026-03-01T10:40:00Z',
+  },
+};
 export const retrying: TaskStatus = { ...running, phase: 'Pending', reason: 'Retrying' };
 export const succeeded: TaskStatus = {
   ...running,
