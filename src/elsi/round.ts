@@ -111,7 +111,7 @@ async function tell(
   const before = await deps.elsi.get(uid, signal);
   if (!before) return false;
   if (rankOf(before.status) < rankOf(status)) {
-    if (!deps.mayAct()) throw new LeadershipLostError('ELSI is told nothing: the lease is not fresh');
+    needLease(deps);
     await deps.elsi.put(uid, { status, estimatedSeconds: seconds }, signal);
     deps.log.info('Told ELSI', { uid, status, before: before.status });
   }
@@ -131,7 +131,7 @@ async function estimate(
   signal: AbortSignal,
 ): Promise<boolean> {
   if ((await deps.elsi.get(uid, signal))?.status !== 'RUNNING') return false; // it has ended meanwhile
-  act(deps);
+  needLease(deps);
   await deps.elsi.put(uid, { estimatedSeconds: seconds }, signal);
   return true;
 }
@@ -184,6 +184,10 @@ async function reject(
   if (deps.rejections.isNew(uid, problem)) deps.log.warn('Rejected a task of ELSI', { uid, problem });
   if (!isToTell || uid === undefined) return false;
   return tell(deps, { do: 'put', uid, status: 'FAILED', seconds: undefined }, signal);
+}
+
+function needLease({ mayAct }: RoundDeps): void {
+  if (!mayAct()) throw new LeadershipLostError('ELSI is told nothing: the lease is not fresh');
 }
 
 function tellBacklog({ runs, now, metrics }: RoundDeps): void {

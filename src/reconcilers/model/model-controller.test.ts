@@ -33,8 +33,8 @@ describe('the model controller', () => {
     const hardware = { peek: () => 'A100', of: () => Promise.resolve('A100') };
     const policy = { allowTags: false };
     const metrics = createMetrics();
-    const run = createModelController({ transport, models, policy, rates, hardware, log, metrics });
-    const leading = { isFresh: () => true, lost: new AbortController().signal };
+    const run = createModelController({ models, policy, rates, hardware, log, metrics });
+    const leading = { transport, isFresh: () => true, lost: new AbortController().signal };
     const watching = models.run(stop.signal);
     await models.synced;
     running = Promise.all([watching, run(leading, stop.signal)]);
