@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { LearntRate } from '../../api/model.ts';
 import type { ProgressReport } from '../../api/request.ts';
-import type { Progress } from '../../api/task.ts';
+import type { Phase, Progress } from '../../api/task.ts';
 import { aModel, aPod, aTask, claimed, NOW } from '../../jobs/testing/fixtures.ts';
 import { progressOf, progressWaitMs } from './progress.ts';
+import { reported } from './status.ts';
 import { seen } from './testing/seen.ts';
 
 const POD = aPod();
@@ -166,6 +167,27 @@ describe('the progress that is shown', () => {
       assert.equal(next !== given.before, isWritten, JSON.stringify(next));
     });
   }
+});
+
+describe('an estimate', () => {
+  const soon = shown({ estimatedCompletion: at(60), estimatedCompletionP90: at(90) });
+  const after = (phase: Phase, reason: string) => {
+    const task = aTask({}, claimed({ phase: 'Running', reason: 'Running', progress: soon }));
+    return reported(seen({ task }), { phase, reason, message: '' })?.progress;
+  };
+  it('stays while the attempt works', () => {
+    assert.deepEqual([after('Running', 'Running'), after('Running', 'Publishing')], [soon, soon]);
+  });
+  it('goes when the attempt waits, is being stopped or is over; the counts stay', () => {
+    for (const [phase, reason] of [
+      ['Running', 'Queued'],
+      ['Pending', 'Retrying'],
+      ['Pending', 'Stopping'],
+      ['Failed', 'ModelError'],
+      ['Cancelled', 'Cancelled'],
+    ] as const)
+      assert.deepEqual(after(phase, reason), shown(), reason);
+  });
 });
 
 describe('progressWaitMs()', () => {

@@ -34,11 +34,16 @@ export function reported(seen: Observed, report: Report, change: Change = {}): T
     conditions: conditionsOf(seen, report),
     ...(isTerminal(report.phase) ? ending(seen) : {}),
   });
-  const status = withOutbox(seen, report.phase === 'Running' ? merged : withoutEstimate(merged));
+  const status = withOutbox(seen, isWorking(report) ? merged : withoutEstimate(merged));
   return before && isDeepStrictEqual(before, status) ? before : status;
 }
 
-/** Nobody waits for the end of what does not run. */
+/** In the phase Running a task may also wait: for its queue, or for a pod that starts once more. */
+function isWorking({ phase, reason }: Report): boolean {
+  return phase === 'Running' && (reason === 'Running' || reason === 'Publishing');
+}
+
+/** When it ends cannot be told of what does not run. */
 function withoutEstimate({ progress, ...rest }: TaskStatus): TaskStatus {
   if (!progress) return rest;
   const { estimatedCompletion: _p50, estimatedCompletionP90: _p90, ...counts } = progress;
