@@ -144,6 +144,7 @@ describe('observe', () => {
     const report = await until(watched, ({ unitsDone }) => unitsDone > 0);
     assert.equal(report.unitsDone, 1);
     assert.equal(report.percent, 50);
+    assert.deepEqual([report.work?.done, report.work?.left], [wav().length, wav().length]);
   });
 
   it('answers /healthz, and nothing else', async () => {

@@ -39,6 +39,7 @@ export async function pollProgress(deps: PollerDeps, signal: AbortSignal): Promi
     while (!signal.aborted) {
       const startedMs = deps.clock.monotonicMs();
       await round(deps, agent, signal);
+      // From start to start, as long as a round fits: slow pods must not make all others older.
       const tookMs = deps.clock.monotonicMs() - startedMs;
       const pauseMs = Math.max(deps.intervalMs - tookMs, deps.intervalMs / 10);
       await delay(deps.clock, pauseMs, signal).catch(() => undefined);
