@@ -109,7 +109,7 @@ async function createTask(name: string, status?: object): Promise<z.infer<typeof
 }
 
 describe('what kubectl shows', () => {
-  it('of a task: where it is, why, and how far', async () => {
+  it('of a task: where it is, why, how far, and when it should end', async () => {
     const status = readSample('analysistask').status;
     await createTask('shown', { ...status });
     const { Age, ...columns } = await shown(`${tasks()}/shown`);
@@ -119,17 +119,18 @@ describe('what kubectl shows', () => {
       Phase: 'Running',
       Reason: 'Running',
       Progress: '3/6',
+      ETA: '2026-03-01T12:05:00Z',
       Model: 'everything-1-0',
       Dataset: 'Lab 1/élan corpus',
     });
     const wide = await shown(`${tasks()}/shown`, true);
     assert.deepEqual(
-      [wide['Message'], wide['Attempt'], wide['ETA']],
-      ['The model works on recording 3 of 6', 2, '2026-03-01T12:05:00Z'],
+      [wide['Message'], wide['Attempt'], wide['ETA-P90']],
+      ['The model works on recording 3 of 6', 2, '2026-03-01T12:07:00Z'],
     );
   });
 
-  it('of a model: whether tasks may use it, and why not', async () => {
+  it('of a model: whether tasks may use it, why not, and how fast it was', async () => {
     const { api } = controlPlane();
     const sample = readSample('analysismodel');
     const name = `shown-${process.pid}`;
@@ -148,7 +149,9 @@ describe('what kubectl shows', () => {
       Version: '1.0.0',
       Per: 'File',
       GPU: 1,
+      Rate: '1 h of audio in 1.2 min',
     });
+    assert.equal((await shown(`${MODELS}/${name}`, true))['On'], 'NVIDIA-A100-SXM4-40GB');
   });
 
   it('when it explains a field: our sentence', async () => {
