@@ -42,9 +42,10 @@ export function agentOptions(
 /** Runs one step to its end: logs, writes the termination message, returns the exit code. Never throws. */
 export async function runAgent(step: AgentStep, options: AgentOptions): Promise<number> {
   process.umask(0o002);
-  const { exitCode, report } = await runStep(step, options).catch(failed);
+  const { exitCode, report, afterwards } = await runStep(step, options).catch(failed);
   if (report.category !== undefined) options.log(`${report.category}: ${report.message}`);
   if (step !== 'observe') await writeReport(options.terminationLog, report, options.log);
+  await afterwards?.();
   return exitCode;
 }
 

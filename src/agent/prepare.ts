@@ -30,6 +30,8 @@ import { Census } from './summary.ts';
 export interface StepResult {
   readonly exitCode: number;
   readonly report: AgentReport;
+  /** What is left to do once the report is written; the step may be killed meanwhile. */
+  readonly afterwards?: () => Promise<void>;
 }
 
 /** Units written at once. */

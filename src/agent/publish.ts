@@ -149,8 +149,7 @@ async function finish(
     podUid: options.podUid,
   });
   options.log(message);
-  await removeStaging(places, options);
-  return { exitCode: EXIT.ok, report };
+  return { exitCode: EXIT.ok, report, afterwards: () => removeStaging(places, options) };
 }
 
 function fromRetried({ copied, rerun }: Tally['retried'] = { copied: 0, rerun: 0 }): string {

@@ -31,6 +31,8 @@ const disruption = {
   message: 'drained',
 };
 
+const result = { path: 'corpus/outputs/night-1', manifestSha256: 'aa', files: 1, bytes: 9 };
+
 const nothing: Evidence = {
   job: aJob(),
   pods: [],
@@ -311,6 +313,30 @@ const table: Record<string, Row> = {
   },
   'a run beyond its deadline': {
     given: { job: failedJob(), pods: [failedPod({ model: ended(143) }, { reason: 'DeadlineExceeded' })] },
+    is: 'failed',
+    says: 'DeadlineExceeded',
+  },
+  'a publication that ended well although the deadline of its pod had passed': {
+    given: {
+      job: failedJob(),
+      pods: [failedPod({ publish: reporting(0, {}) }, { reason: 'DeadlineExceeded' })],
+    },
+    is: 'succeeded',
+    says: 'what happened',
+  },
+  'a publication that was killed once it had reported its result': {
+    given: {
+      job: failedJob(),
+      pods: [failedPod({ publish: reporting(137, { result }) }, { reason: 'DeadlineExceeded' })],
+    },
+    is: 'succeeded',
+    says: 'what happened',
+  },
+  'a publication that was killed before it had a result': {
+    given: {
+      job: failedJob(),
+      pods: [failedPod({ publish: reporting(137, {}) }, { reason: 'DeadlineExceeded' })],
+    },
     is: 'failed',
     says: 'DeadlineExceeded',
   },

@@ -142,6 +142,7 @@ function startOf(state: ContainerState | undefined): string | undefined {
 function failure(evidence: Evidence, pod: PodView | undefined): Outcome {
   const jobMessage = failedCondition(evidence.job)?.message ?? 'the Job failed';
   if (!pod) return withoutPod(jobMessage);
+  if (hasPublished(pod)) return { is: 'succeeded', report: reportOf(pod, CONTAINER.publish), pod };
   return (
     fromAgent(pod, CONTAINER.publish) ??
     fromAgent(pod, CONTAINER.prepare) ??
@@ -166,9 +167,19 @@ export function publishedBy(pods: readonly PodView[]): Outcome | undefined {
   const pod = pods.find(
     (p) =>
       p.phase === 'Succeeded' ||
+      (p.phase === 'Failed' && hasPublished(p)) ||
       stateOf(p, CONTAINER.prepare)?.terminated?.exitCode === EXIT.alreadyPublished,
   );
   return pod && { is: 'succeeded', report: reportOf(pod, CONTAINER.publish), pod };
+}
+
+/**
+ * publish has ended well, or was killed after it had reported a result: that stands, although the pod counts as failed
+ * because somebody deleted it or its deadline passed meanwhile.
+ */
+function hasPublished(pod: PodView): boolean {
+  const publish = stateOf(pod, CONTAINER.publish)?.terminated;
+  return publish?.exitCode === EXIT.ok || reportOf(pod, CONTAINER.publish)?.result !== undefined;
 }
 
 /** The pod is gone; the podFailurePolicy left its verdict in the Job's condition. */

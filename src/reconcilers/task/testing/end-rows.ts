@@ -225,6 +225,27 @@ export const endRows: Rows = {
     phase: 'Succeeded',
     reason: 'Published',
   },
+  'lets a publish win that was killed when it had reported its result': {
+    given: seen({
+      task: withStatus({ ...running, reason: 'Cancelling' }, { desired: 'Cancel' }),
+      jobs: [{ ...aJob(), metadata: { ...aJob().metadata, deletionTimestamp: '2026-03-01T11:59:59Z' } }],
+      pods: [
+        aPod({ publish: { terminated: { ...complete.terminated, exitCode: 137 } } }, { phase: 'Failed' }),
+      ],
+    }),
+    phase: 'Succeeded',
+    reason: 'Published',
+  },
+  'waits for the end of a pod whose publish has ended': {
+    given: seen({
+      task: withStatus({ ...running, reason: 'Cancelling' }, { desired: 'Cancel' }),
+      jobs: [{ ...aJob(), metadata: { ...aJob().metadata, deletionTimestamp: '2026-03-01T11:59:59Z' } }],
+      pods: [aPod({ publish: complete })],
+    }),
+    does: [],
+    phase: 'Running',
+    reason: 'Cancelling',
+  },
   'lets a publish win whose Job is gone': {
     given: seen({
       task: withStatus(running),
