@@ -18,6 +18,7 @@ export const CATEGORIES = {
   Storage: { retry: 'counted', hint: 'free space on the store or ask its administrator' },
   ImagePull: { retry: 'never', hint: 'check spec.image of the model and the pull secret' },
   Unschedulable: { retry: 'never', hint: 'no node offers what the model asks for' },
+  VolumeNotReady: { retry: 'never', hint: 'ask the administrator to see to the claim of the store' },
   PendingDeadlineExceeded: { retry: 'never', hint: 'see why with kubectl describe pod' },
   QuotaExceeded: { retry: 'never', hint: 'ask for more quota or wait for other tasks' },
   ConfigError: { retry: 'never', hint: 'correct the AnalysisModel: command, image or runtime class' },

@@ -71,7 +71,15 @@ export function waitingForModel(pod: PodView, now: Date): Waiting {
   return { ...waiting('Starting', STARTING), since: prepare?.terminated?.finishedAt ?? undefined };
 }
 
+/** What the scheduler says of a claim that no pod can use yet; it has nothing to do with the nodes. */
+const CLAIM_PROBLEM =
+  /unbound immediate PersistentVolumeClaims|persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent)|available persistent volumes to bind/;
+
 function unschedulable({ message, reason }: JobCondition): Waiting {
+  if (message !== undefined && CLAIM_PROBLEM.test(message)) {
+    const said = `The store's claim cannot be used yet: ${message}`;
+    return { ...waiting('VolumeNotReady', said), stuck: 'VolumeNotReady' };
+  }
   return { ...waiting('Unschedulable', `No node fits: ${message ?? reason ?? ''}`), stuck: 'Unschedulable' };
 }
 
