@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { EXIT } from '../api/request.ts';
 import { aRequest, aStore, RECORDINGS, RTTM_LINE, wav } from './testing/fixtures.ts';
@@ -41,6 +41,19 @@ describe('a whole pod', () => {
     const about = parse(await store.text('outputs/result/metannots.yml'));
     assert.equal(about.annotation_algorithm_version, '2.0');
     assert.equal(about.has_speaker_type, undefined);
+  });
+
+  it('reports its result before it removes the staging, which may take long', async () => {
+    await store.put(`${RECORDINGS}/a.wav`);
+    const pod = store.pod(aRequest());
+    await pod.step('prepare');
+    await pod.loop();
+    let reported: Promise<string> | undefined;
+    const log = (line: string): void => {
+      if (line.startsWith('removed the staging')) reported = readFile(pod.options().terminationLog, 'utf8');
+    };
+    assert.equal((await pod.step('publish', { log })).code, EXIT.ok);
+    assert.match((await reported) ?? '', /"manifestSha256"/);
   });
 
   it('carries any name through plan, shell, manifest and report', async () => {

@@ -368,19 +368,6 @@ describe('publish', () => {
     assert.deepEqual(await readdir(store.path('outputs/.staging')), ['task-2']);
   });
 
-  it('reports its result before it removes the staging, which may take long', async () => {
-    await store.put(A);
-    const pod = store.pod(aRequest({ command: GOOD_MODEL }));
-    await pod.step('prepare');
-    await pod.loop();
-    let reported: Promise<string> | undefined;
-    const log = (line: string): void => {
-      if (line.startsWith('removed the staging')) reported = readFile(pod.options().terminationLog, 'utf8');
-    };
-    assert.equal((await pod.step('publish', { log })).code, EXIT.ok);
-    assert.match((await reported) ?? '', /"manifestSha256"/);
-  });
-
   it('reports a damaged request as its own fault', async () => {
     const pod = store.pod(aRequest());
     const requestFile = store.path('request.json');

@@ -20,11 +20,10 @@ interface Row {
   readonly message?: RegExp;
 }
 
-const unscheduledFor = (why: string) => {
-  const message = `0/1 nodes are available: ${why}`;
-  return aPod({}, { conditions: [{ type: 'PodScheduled', status: 'False', message }] });
-};
-const unscheduled = unscheduledFor('no GPU left');
+const unscheduled = aPod(
+  {},
+  { conditions: [{ type: 'PodScheduled', status: 'False', message: 'no GPU left' }] },
+);
 const disruption = {
   type: 'DisruptionTarget',
   status: 'True',
@@ -70,22 +69,6 @@ const table: Record<string, Row> = {
     is: 'waiting',
     says: 'Unschedulable',
     message: /no GPU left/,
-  },
-  'a pod whose claim has no volume yet': {
-    given: { pods: [unscheduledFor('pod has unbound immediate PersistentVolumeClaims. not found')] },
-    is: 'waiting',
-    says: 'VolumeNotReady',
-    message: /claim cannot be used yet: 0\/1 nodes are available: pod has unbound/,
-  },
-  'a pod whose claim is gone': {
-    given: { pods: [unscheduledFor('persistentvolumeclaim "datasets" not found')] },
-    is: 'waiting',
-    says: 'VolumeNotReady',
-  },
-  'a pod whose volume is on other nodes': {
-    given: { pods: [unscheduledFor("1 node(s) didn't match PersistentVolume's node affinity")] },
-    is: 'waiting',
-    says: 'Unschedulable',
   },
   'a missing image': {
     given: { pods: [aPod({ model: { waiting: { reason: 'ErrImagePull', message: '404' } } })] },

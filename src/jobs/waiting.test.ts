@@ -56,13 +56,40 @@ const rows: Record<string, Row> = {
   },
 };
 
-describe('a Job in a queue', () => {
+const unscheduled = (why: string) => {
+  const message = `0/1 nodes are available: ${why}`;
+  return { pods: [aPod({}, { conditions: [{ type: 'PodScheduled', status: 'False', message }] })] };
+};
+
+const claims: Record<string, Row> = {
+  'has no volume yet': {
+    given: unscheduled('pod has unbound immediate PersistentVolumeClaims. not found'),
+    is: 'waiting',
+    says: 'VolumeNotReady',
+    message: /claim cannot be used yet: 0\/1 nodes are available: pod has unbound/,
+  },
+  'is gone': {
+    given: unscheduled('persistentvolumeclaim "datasets" not found'),
+    is: 'waiting',
+    says: 'VolumeNotReady',
+  },
+  'has its volume on other nodes': {
+    given: unscheduled("1 node(s) didn't match PersistentVolume's node affinity"),
+    is: 'waiting',
+    says: 'Unschedulable',
+  },
+};
+
+const told = (table: Record<string, Row>): void => {
   const base = { job: aJob(), pods: [], exitCodes: undefined, nodeLostAfterMs: 60_000, now: NOW };
-  for (const [what, { given, is, says, message }] of Object.entries(rows))
+  for (const [what, { given, is, says, message }] of Object.entries(table))
     it(what, () => {
       const outcome = outcomeOf({ ...base, ...given });
       assert.ok(outcome.is === 'waiting' || outcome.is === 'running');
       assert.deepEqual([outcome.is, outcome.reason], [is, says]);
       if (message) assert.match(outcome.message, message);
     });
-});
+};
+
+describe('a Job in a queue', () => told(rows));
+describe('a pod whose claim', () => told(claims));

@@ -11,12 +11,13 @@ export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
   deadlineMs: number = DEADLINE_MS,
+  stepMs: number = STEP_MS,
 ): Promise<T> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const value = await probe();
     if (value !== undefined) return value;
     if (performance.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await pause(STEP_MS);
+    await pause(stepMs);
   }
 }

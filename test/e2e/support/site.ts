@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { after, before } from 'mocha';
@@ -11,6 +11,8 @@ import { operatorImage } from '../../../hack/demo/images.ts';
 import { createKube, type Kube } from '../../../hack/demo/kube.ts';
 import { ROOT } from '../../../hack/gen/files.ts';
 import { helmPath } from '../../../hack/helm.ts';
+import { type Api, apiClient } from '../../support/api.ts';
+import { makeVolume, removeVolume } from './disks.ts';
 
 /** Where the end-to-end tests run: the native cluster, with the chart installed beside whatever else is there. */
 export interface Site {
@@ -20,21 +22,39 @@ export interface Site {
 }
 
 export const TASKS = 'analysis-e2e';
-/** A namespace whose store is a volume of a few MiB. */
+/** A namespace whose store is a tmpfs of a few MiB. */
 export const SMALL = 'analysis-e2e-small';
+/** Namespaces whose stores are file systems of their own, for tests that fill one or make it read-only. */
+export const FULL = 'analysis-e2e-full';
+export const FROZEN = 'analysis-e2e-frozen';
+/** A namespace without a claim, until a test makes one. */
+export const CLAIMLESS = 'analysis-e2e-claimless';
 const SYSTEM = 'analysis-e2e-system';
-const CLAIM = 'e2e-store';
+export const CLAIM = 'e2e-store';
+const HOME = '/var/lib/analysis-e2e';
 export const STORES = {
-  [TASKS]: '/var/lib/analysis-e2e/store',
-  [SMALL]: '/var/lib/analysis-e2e/small',
+  [TASKS]: `${HOME}/store`,
+  [SMALL]: `${HOME}/small`,
+  [FULL]: `${HOME}/full`,
+  [FROZEN]: `${HOME}/frozen`,
+  [CLAIMLESS]: `${HOME}/claimless`,
 } as const;
+export type Namespace = keyof typeof STORES;
+const VOLUMES = {
+  [TASKS]: { kind: 'directory' },
+  [SMALL]: { kind: 'tmpfs', mib: 6 },
+  [FULL]: { kind: 'disk', mib: 8 },
+  [FROZEN]: { kind: 'disk', mib: 8 },
+  [CLAIMLESS]: { kind: 'directory' },
+} as const;
+const NAMESPACES = Object.keys(STORES).filter((name): name is Namespace => Object.hasOwn(VOLUMES, name));
 export const OWNER = { uid: 1234, gid: 2345 };
 export const MODEL_IMAGE = 'localhost/analysis-operator/sh-model:test';
 const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
 const SET_UP_MS = 45 * 60_000;
-const SMALL_STORE_SIZE = '6m';
 
 let opened: Site | undefined;
+let client: Api | undefined;
 
 // Importing this module registers the hooks: one site per process.
 before('a cluster with the operator in it', async function () {
@@ -45,6 +65,7 @@ before('a cluster with the operator in it', async function () {
 after('remove what the tests made', async function () {
   this.timeout(180_000);
   if (opened && !process.env['ANALYSIS_E2E_KEEP']) await close(opened);
+  await client?.close();
 });
 
 export function site(): Site {
@@ -60,12 +81,25 @@ async function open(): Promise<Site> {
   const built = await ensureBinaries(['kubernetes'], createProgress());
   const kubectl = built['kubectl'] ?? 'kubectl';
   const kubeconfig = join(options.state, 'kubeconfig');
-  const here: Site = { kube: createKube({ kubectl, kubeconfig }), kubectl, kubeconfig };
+  const api = (client = await apiClient(kubeconfig));
+  const here: Site = {
+    kube: { ...createKube({ kubectl, kubeconfig }), get: (path) => read(api, path) },
+    kubectl,
+    kubeconfig,
+  };
   await close(here); // what an interrupted run left
   const operator = await provideImages({ driver: 'native', name: options.name, state: options.state });
   await createNamespaces(here);
   await installChart(here, operator);
   return here;
+}
+
+/** Tests look again and again; a kubectl for each look would take the machine from the pods. */
+async function read(api: Api, path: string): Promise<unknown> {
+  const { status, body } = await api.call('GET', path);
+  if (status === 404) return undefined;
+  if (status === 200) return body;
+  throw new Error(`GET ${path}: ${status} ${JSON.stringify(body).slice(0, 300)}`);
 }
 
 /** Returns the tag of the operator's image. */
@@ -88,41 +122,38 @@ async function provideImages(target: Parameters<typeof loadImage>[1]): Promise<s
 }
 
 async function createNamespaces({ kube }: Site): Promise<void> {
-  for (const [namespace, path] of Object.entries(STORES)) {
-    await mkdir(path, { recursive: true });
-    if (namespace === SMALL)
-      await run('mount', ['-t', 'tmpfs', '-o', `size=${SMALL_STORE_SIZE}`, 'e2e-small', path]);
-    await chown(path, OWNER.uid, OWNER.gid);
-    await chmod(path, 0o2775);
+  for (const namespace of NAMESPACES) {
+    await makeVolume(STORES[namespace], { ...VOLUMES[namespace], owner: OWNER });
     await kube.apply([
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels: RESTRICTED } },
     ]);
-    await kube.apply(volume(namespace, path));
+    if (namespace !== CLAIMLESS) await kube.apply([volumeOf(namespace), claimOf(namespace)]);
   }
 }
 
-function volume(namespace: string, path: string): object[] {
-  const size = { storage: '1Gi' };
-  const spec = { accessModes: ['ReadWriteMany'], storageClassName: '' };
-  return [
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolume',
-      metadata: { name: namespace },
-      spec: {
-        ...spec,
-        capacity: size,
-        hostPath: { path, type: 'Directory' },
-        claimRef: { namespace, name: CLAIM },
-      },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolumeClaim',
-      metadata: { name: CLAIM, namespace },
-      spec: { ...spec, volumeName: namespace, resources: { requests: size } },
-    },
-  ];
+const ACCESS = { accessModes: ['ReadWriteMany'], storageClassName: '' };
+const SIZE = { storage: '1Gi' };
+
+/** The PersistentVolume of a namespace's store. */
+export function volumeOf(namespace: Namespace): object {
+  const hostPath = { path: STORES[namespace], type: 'Directory' };
+  const claimRef = { namespace, name: CLAIM };
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    metadata: { name: namespace },
+    spec: { ...ACCESS, capacity: SIZE, hostPath, claimRef },
+  };
+}
+
+/** The claim by which tasks of a namespace find their store. */
+export function claimOf(namespace: Namespace, finalizers: readonly string[] = []): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: CLAIM, namespace, finalizers },
+    spec: { ...ACCESS, volumeName: namespace, resources: { requests: SIZE } },
+  };
 }
 
 /** Only the tests' own namespaces are watched, so the operator of a demo on the same cluster is left alone. */
@@ -136,7 +167,7 @@ async function installChart({ kube, kubeconfig }: Site, image: string): Promise<
     'config.store.claimName': CLAIM,
     'config.identity.runAsUser': String(OWNER.uid),
     'config.identity.runAsGroup': String(OWNER.gid),
-    'config.namespaces': `{${TASKS},${SMALL}}`,
+    'config.namespaces': `{${NAMESPACES.join(',')}}`,
     'config.progress.intervalSeconds': '1',
     'config.leaderElection.leaseDurationSeconds': '5',
     'config.leaderElection.renewDeadlineSeconds': '3',
@@ -166,19 +197,16 @@ async function installChart({ kube, kubeconfig }: Site, image: string): Promise<
 }
 
 async function close({ kube, kubeconfig }: Site): Promise<void> {
-  await kube.attempt(['delete', 'namespace', TASKS, SMALL, '--ignore-not-found', '--timeout=90s']);
+  await kube.attempt(['delete', 'namespace', ...NAMESPACES, '--ignore-not-found', '--timeout=90s']);
   const helm = await helmPath();
   await run(helm, ['uninstall', SYSTEM, '--namespace', SYSTEM, '--ignore-not-found', '--wait'], {
     env: { KUBECONFIG: kubeconfig },
   });
   await kube.attempt(['delete', 'namespace', SYSTEM, '--ignore-not-found', '--timeout=60s']);
-  await kube.attempt(['delete', 'pv', TASKS, SMALL, '--ignore-not-found']);
+  await kube.attempt(['delete', 'pv', ...NAMESPACES, '--ignore-not-found', '--timeout=30s']);
   await kube.attempt(['delete', 'analysismodels', '-l', 'analysis.elsi.dev/e2e=true']);
-  await run('sh', [
-    '-c',
-    `while mountpoint -q ${STORES[SMALL]}; do umount -l ${STORES[SMALL]} || exit 1; done`,
-  ]);
-  await rm('/var/lib/analysis-e2e', { recursive: true, force: true });
+  for (const namespace of NAMESPACES) await removeVolume(STORES[namespace]);
+  await rm(HOME, { recursive: true, force: true });
 }
 
 /** Name of the Deployment whose pods the tests kill. */

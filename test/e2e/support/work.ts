@@ -6,9 +6,7 @@ import type { ModelSpecInput } from '../../../src/api/model.ts';
 import { analysisTask, type AnalysisTask } from '../../../src/api/objects.ts';
 import { isTerminal, type TaskSpecInput, type TaskStatus } from '../../../src/api/task.ts';
 import { eventually } from '../../support/eventually.ts';
-import { MODEL_IMAGE, OWNER, site, STORES, TASKS } from './site.ts';
-
-type Namespace = keyof typeof STORES;
+import { MODEL_IMAGE, type Namespace, OWNER, site, STORES, TASKS } from './site.ts';
 
 /** Real pods on two loaded cores; a task that is not over by then counts as lost. */
 const END_MS = 240_000;
@@ -88,11 +86,12 @@ export function until(
   name: string,
   what: string,
   wanted: (status: TaskStatus) => boolean,
+  namespace: Namespace = TASKS,
 ): Promise<TaskStatus> {
   return eventually(
     `${name}: ${what}`,
     async () => {
-      const status = (await get(name))?.status;
+      const status = (await get(name, namespace))?.status;
       return status && wanted(status) ? status : undefined;
     },
     END_MS,
@@ -114,7 +113,12 @@ export function ended(name: string, namespace: Namespace = TASKS): Promise<TaskS
 const pods = z.object({
   items: z.array(
     z.looseObject({
-      metadata: z.looseObject({ name: z.string() }),
+      metadata: z.looseObject({
+        name: z.string(),
+        uid: z.string(),
+        deletionTimestamp: z.string().optional(),
+        annotations: z.record(z.string(), z.string()).optional(),
+      }),
       spec: z.looseObject({}),
       status: z.looseObject({ phase: z.string() }),
     }),
