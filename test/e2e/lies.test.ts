@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { describe } from 'mocha';
 import { wav } from '../../src/agent/testing/fixtures.ts';
-import { atOnce } from './support/at-once.ts';
+import { atOnce, type Scenarios } from './support/at-once.ts';
 import { endOf, settled, type Settled, staging } from './support/oracle.ts';
 import { fileModel, openGate, wholeModel } from './support/scripts.ts';
 import { dataset, onStore, read, stat, task, until } from './support/work.ts';
@@ -77,24 +76,20 @@ const LIES: Readonly<Record<string, Lie>> = {
   },
 };
 
-describe('a model that exits with 0 and has written', () => {
-  atOnce(
-    Object.fromEntries(
-      Object.entries(LIES).map(([what, { model, says, end = 'Failed/MissingOutput' }], index) => [
-        `${what}: ${end}`,
-        async () => {
-          const { status, task: ended } = await told(`lie-${index}`, model);
-          assert.equal(endOf(status), end, status.message);
-          assert.match(status.message ?? '', says);
-          assert.ok(
-            (await staging(ended)).includes(`${await podDirectory(ended)}/plan.json`),
-            'kept until it is swept',
-          );
-        },
-      ]),
-    ),
-  );
-});
+const LIED: Scenarios = Object.fromEntries(
+  Object.entries(LIES).map(([what, { model, says, end = 'Failed/MissingOutput' }], index) => [
+    `${what}: ${end}`,
+    async () => {
+      const { status, task: ended } = await told(`lie-${index}`, model);
+      assert.equal(endOf(status), end, status.message);
+      assert.match(status.message ?? '', says);
+      assert.ok(
+        (await staging(ended)).includes(`${await podDirectory(ended)}/plan.json`),
+        'kept until it is swept',
+      );
+    },
+  ]),
+);
 
 async function podDirectory({ metadata, spec }: Settled['task']): Promise<string> {
   const [pod = ''] = await readdir(onStore(`${spec.dataset.path}/outputs/.staging/${metadata.uid}`));
@@ -104,33 +99,31 @@ async function podDirectory({ metadata, spec }: Settled['task']): Promise<string
 /** Of its two attempts, only the first one writes anything; which one it is shows in the staging that it can see. */
 const FIRST = '[ "$(ls -d /data/outputs/.staging/*/* | wc -l)" = 1 ]';
 
-describe("a model that exits with 0 and has only yesterday's files", () => {
-  atOnce({
-    'which its attempt before wrote and then failed: MissingOutput': async () => {
-      const failure = { maxAttempts: 2, backoffSeconds: 0 };
-      const script = `${FIRST} || exit 0; good "$2/raw/a.rttm"; good "$2/raw/b.rttm"; exit 5`;
-      const { status, task: ended } = await told('yesterday', whole(script, { failure }));
-      assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
-      assert.deepEqual(
-        status.failures?.map(({ category }) => category),
-        ['ModelError', 'MissingOutput'],
-      );
-      assert.equal((await staging(ended)).filter((file) => file.endsWith('.rttm')).length, 2);
-    },
-    'to which it links: MissingOutput, and they stay as they were': async () => {
-      const first = await told('linked', whole('good "$2/raw/a.rttm"; good "$2/raw/b.rttm"'));
-      assert.equal(endOf(first.status), 'Succeeded/Published');
-      const before = await read('linked/outputs/linked/manifest.json');
-      const script =
-        'mkdir "$2/raw"; for f in a b; do ln -s /data/outputs/linked/raw/$f.rttm "$2/raw/$f.rttm"; done';
-      await task('linking', { model: await wholeModel('linking', script), dataset: { path: 'linked' } });
-      const { status } = await settled('linking');
-      assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
-      assert.equal(await read('linked/outputs/linked/manifest.json'), before);
-      await settled('linked');
-    },
-  });
-});
+const YESTERDAY: Scenarios = {
+  'which its attempt before wrote and then failed: MissingOutput': async () => {
+    const failure = { maxAttempts: 2, backoffSeconds: 0 };
+    const script = `${FIRST} || exit 0; good "$2/raw/a.rttm"; good "$2/raw/b.rttm"; exit 5`;
+    const { status, task: ended } = await told('yesterday', whole(script, { failure }));
+    assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
+    assert.deepEqual(
+      status.failures?.map(({ category }) => category),
+      ['ModelError', 'MissingOutput'],
+    );
+    assert.equal((await staging(ended)).filter((file) => file.endsWith('.rttm')).length, 2);
+  },
+  'to which it links: MissingOutput, and they stay as they were': async () => {
+    const first = await told('linked', whole('good "$2/raw/a.rttm"; good "$2/raw/b.rttm"'));
+    assert.equal(endOf(first.status), 'Succeeded/Published');
+    const before = await read('linked/outputs/linked/manifest.json');
+    const script =
+      'mkdir "$2/raw"; for f in a b; do ln -s /data/outputs/linked/raw/$f.rttm "$2/raw/$f.rttm"; done';
+    await task('linking', { model: await wholeModel('linking', script), dataset: { path: 'linked' } });
+    const { status } = await settled('linking');
+    assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
+    assert.equal(await read('linked/outputs/linked/manifest.json'), before);
+    await settled('linked');
+  },
+};
 
 /** Each is done to one file of many; the rest is good. */
 const SMALL_LIES: Readonly<Record<string, { readonly script: string; readonly says: RegExp }>> = {
@@ -145,95 +138,89 @@ const SMALL_LIES: Readonly<Record<string, { readonly script: string; readonly sa
   pipe: { script: 'mkfifo "$2"', says: /is not a regular file/ },
 };
 
-describe('a model that may lose files', () => {
-  atOnce({
-    'and lies about most of them in as many ways: the good one is published, and nothing of the others':
-      async () => {
-        const names = Object.keys(SMALL_LIES);
-        const cases = Object.entries(SMALL_LIES).map(([name, { script }]) => `*/${name}.wav) ${script};;`);
-        const script = `case $1 in ${cases.join(' ')} *) good "$2";; esac`;
-        const failure = { maxAttempts: 1, maxFailedUnits: names.length };
-        const end = await told('lossy', perFile(script, { failure }), [...names, 'good']);
-        assert.equal(endOf(end.status), 'PartiallySucceeded/UnitsFailed', end.status.message);
-        assert.deepEqual(pathsOf(end), ['raw/good.rttm']);
-        assert.deepEqual(await readdir(onStore('lossy/outputs/lossy/raw')), ['good.rttm']);
-        assert.deepEqual(end.manifest?.extra, { count: 1, paths: ['elsewhere.rttm'] });
-        for (const [name, { says }] of Object.entries(SMALL_LIES)) {
-          const unit: Unit | undefined = end.manifest?.units.find((one) => one.name === `${name}.wav`);
-          assert.deepEqual([unit?.exitCode, unit?.category], [0, 'MissingOutput'], name);
-          assert.match(unit?.reason ?? '', says);
-        }
-        assert.equal(end.status.failedUnits?.length, 4, 'the status names the first ones, the manifest all');
-      },
-    'and loses all of them: Failed, whatever it may lose': async () => {
-      const failure = { maxAttempts: 1, maxFailedUnits: 9 };
-      const { status } = await told('all-lost', perFile('exit 0', { failure }));
-      assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
+const LOSSY: Scenarios = {
+  'and lies about most of them in as many ways: the good one is published, and nothing of the others':
+    async () => {
+      const names = Object.keys(SMALL_LIES);
+      const cases = Object.entries(SMALL_LIES).map(([name, { script }]) => `*/${name}.wav) ${script};;`);
+      const script = `case $1 in ${cases.join(' ')} *) good "$2";; esac`;
+      const failure = { maxAttempts: 1, maxFailedUnits: names.length };
+      const end = await told('lossy', perFile(script, { failure }), [...names, 'good']);
+      assert.equal(endOf(end.status), 'PartiallySucceeded/UnitsFailed', end.status.message);
+      assert.deepEqual(pathsOf(end), ['raw/good.rttm']);
+      assert.deepEqual(await readdir(onStore('lossy/outputs/lossy/raw')), ['good.rttm']);
+      assert.deepEqual(end.manifest?.extra, { count: 1, paths: ['elsewhere.rttm'] });
+      for (const [name, { says }] of Object.entries(SMALL_LIES)) {
+        const unit: Unit | undefined = end.manifest?.units.find((one) => one.name === `${name}.wav`);
+        assert.deepEqual([unit?.exitCode, unit?.category], [0, 'MissingOutput'], name);
+        assert.match(unit?.reason ?? '', says);
+      }
+      assert.equal(end.status.failedUnits?.length, 4, 'the status names the first ones, the manifest all');
     },
-  });
-});
+  'and loses all of them: Failed, whatever it may lose': async () => {
+    const failure = { maxAttempts: 1, maxFailedUnits: 9 };
+    const { status } = await told('all-lost', perFile('exit 0', { failure }));
+    assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
+  },
+};
 
-describe('a model that writes more than it promises', () => {
-  const more = `good "$2/raw/a.rttm"; echo x >"$2/notes.txt"; mkdir "$2/deep"; echo y >"$2/deep/er"; mkfifo "$2/pipe"; ln -s /etc/passwd "$2/link"`;
-  atOnce({
-    'beside its outputs: files are published and listed, links and pipes are not': async () => {
-      const end = await told('extra', whole(more), ['a']);
-      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-      assert.deepEqual(end.manifest?.extra, { count: 2, paths: ['notes.txt', 'deep/er'] });
-      assert.deepEqual(end.manifest?.removed, { count: 2, paths: ['link', 'pipe'] });
-      assert.equal(existsSync(onStore('extra/outputs/extra/link')), false);
-    },
-    'outside of its outputs: nothing of it is to be found': async () => {
-      const tries = 'for p in "$2/.." /data /data/outputs /analysis / /etc; do echo x >"$p/stray"; done';
-      const end = await told('stray', whole(`( ${tries} ) 2>/dev/null; good "$2/raw/a.rttm"`), ['a']);
-      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-      assert.deepEqual((await readdir(onStore('stray'))).toSorted(), ['outputs', 'recordings']);
-      assert.deepEqual((await readdir(onStore('stray/outputs'))).toSorted(), ['.staging', 'stray']);
-      assert.deepEqual(end.manifest?.extra, { count: 0, paths: [] });
-    },
-    "a manifest and metannots of its own: the operator's take their place": async () => {
-      const forged = `echo '{"identity":"me"}' >"$2/manifest.json"; mkdir "$2/metannots.yml"`;
-      const end = await told('forged-manifest', whole(`good "$2/raw/a.rttm"; ${forged}`), ['a']);
-      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-      assert.ok((await stat('forged-manifest/outputs/forged-manifest/metannots.yml')).isFile());
-    },
-    'a sparse file of 4 GiB and a byte: hashed whole, and it takes no more room than before': async () => {
-      const script = 'truncate -s 4294967297 "$2/a.bin"';
-      const end = await told('sparse', whole(script, { outputs: [{ path: '{rel}.bin' }] }), ['a']);
-      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-      assert.equal(end.status.result?.bytes, 4_294_967_297);
-      assert.ok((await lstat(onStore('sparse/outputs/sparse/a.bin'))).blocks < 1024);
-    },
-  });
-});
+const more = `good "$2/raw/a.rttm"; echo x >"$2/notes.txt"; mkdir "$2/deep"; echo y >"$2/deep/er"; mkfifo "$2/pipe"; ln -s /etc/passwd "$2/link"`;
+const MORE: Scenarios = {
+  'beside its outputs: files are published and listed, links and pipes are not': async () => {
+    const end = await told('extra', whole(more), ['a']);
+    assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+    assert.deepEqual(end.manifest?.extra, { count: 2, paths: ['notes.txt', 'deep/er'] });
+    assert.deepEqual(end.manifest?.removed, { count: 2, paths: ['link', 'pipe'] });
+    assert.equal(existsSync(onStore('extra/outputs/extra/link')), false);
+  },
+  'outside of its outputs: nothing of it is to be found': async () => {
+    const tries = 'for p in "$2/.." /data /data/outputs /analysis / /etc; do echo x >"$p/stray"; done';
+    const end = await told('stray', whole(`( ${tries} ) 2>/dev/null; good "$2/raw/a.rttm"`), ['a']);
+    assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+    assert.deepEqual((await readdir(onStore('stray'))).toSorted(), ['outputs', 'recordings']);
+    assert.deepEqual((await readdir(onStore('stray/outputs'))).toSorted(), ['.staging', 'stray']);
+    assert.deepEqual(end.manifest?.extra, { count: 0, paths: [] });
+  },
+  "a manifest and metannots of its own: the operator's take their place": async () => {
+    const forged = `echo '{"identity":"me"}' >"$2/manifest.json"; mkdir "$2/metannots.yml"`;
+    const end = await told('forged-manifest', whole(`good "$2/raw/a.rttm"; ${forged}`), ['a']);
+    assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+    assert.ok((await stat('forged-manifest/outputs/forged-manifest/metannots.yml')).isFile());
+  },
+  'a sparse file of 4 GiB and a byte: hashed whole, and it takes no more room than before': async () => {
+    const script = 'truncate -s 4294967297 "$2/a.bin"';
+    const end = await told('sparse', whole(script, { outputs: [{ path: '{rel}.bin' }] }), ['a']);
+    assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+    assert.equal(end.status.result?.bytes, 4_294_967_297);
+    assert.ok((await lstat(onStore('sparse/outputs/sparse/a.bin'))).blocks < 1024);
+  },
+};
 
-describe('a model whose children go on writing when it has ended', () => {
-  const writer = (text: string, step: string) =>
-    `( trap "" TERM HUP; while :; do printf '${text}' >>"$o"; ${step} done ) </dev/null >/dev/null 2>&1 &`;
-  const line = 'SPEAKER x 1 0.00 0.10 <NA> <NA> CHI <NA> <NA>\\n';
-  atOnce({
-    'with whole lines: what is published is what was there when the last of them had been stopped':
-      async () => {
-        const script = `o="$2/raw/a.rttm"; good "$o"; ${writer(line, 'sleep 0.02;')} sleep 0.5`;
-        const end = await told('children', whole(script), ['a']);
-        assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-        assert.ok((end.manifest?.outputs[0]?.size ?? 0) > 100, 'they did write');
-      },
-    'into an output that was recorded long ago, until another unit ends: the manifest knows the last byte':
-      async () => {
-        const script = `o=$2; good "$o"; case $1 in *a.wav) ${writer(line, 'sleep 0.02;')} ;; *) sleep 4;; esac`;
-        const end = await told('lingering', perFile(script));
-        assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-        const [a, b] = end.manifest?.outputs ?? [];
-        assert.ok((a?.size ?? 0) > 10 * (b?.size ?? 0), 'they did write');
-      },
-    'with half a line each time: MissingOutput': async () => {
-      const script = `o="$2/raw/a.rttm"; good "$o"; ${writer('SPEAKER', 'sleep 0.02;')} sleep 0.5`;
-      const { status } = await told('halfway', whole(script), ['a']);
-      assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
+const writer = (text: string, step: string) =>
+  `( trap "" TERM HUP; while :; do printf '${text}' >>"$o"; ${step} done ) </dev/null >/dev/null 2>&1 &`;
+const line = 'SPEAKER x 1 0.00 0.10 <NA> <NA> CHI <NA> <NA>\\n';
+const CHILDREN: Scenarios = {
+  'with whole lines: what is published is what was there when the last of them had been stopped':
+    async () => {
+      const script = `o="$2/raw/a.rttm"; good "$o"; ${writer(line, 'sleep 0.02;')} sleep 0.5`;
+      const end = await told('children', whole(script), ['a']);
+      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+      assert.ok((end.manifest?.outputs[0]?.size ?? 0) > 100, 'they did write');
     },
-  });
-});
+  'into an output that was recorded long ago, until another unit ends: the manifest knows the last byte':
+    async () => {
+      const script = `o=$2; good "$o"; case $1 in *a.wav) ${writer(line, 'sleep 0.02;')} ;; *) sleep 4;; esac`;
+      const end = await told('lingering', perFile(script));
+      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+      const [a, b] = end.manifest?.outputs ?? [];
+      assert.ok((a?.size ?? 0) > 10 * (b?.size ?? 0), 'they did write');
+    },
+  'with half a line each time: MissingOutput': async () => {
+    const script = `o="$2/raw/a.rttm"; good "$o"; ${writer('SPEAKER', 'sleep 0.02;')} sleep 0.5`;
+    const { status } = await told('halfway', whole(script), ['a']);
+    assert.equal(endOf(status), 'Failed/MissingOutput', status.message);
+  },
+};
 
 /** Something that stands where a task wants to publish. */
 const IN_THE_WAY: Readonly<
@@ -291,40 +278,47 @@ async function conflict(
   assert.deepEqual(await facts(place), before, 'what is not ours stays as it is');
 }
 
-describe('something stands in the place of the outputs', () => {
-  const rows = Object.entries(IN_THE_WAY);
-  atOnce({
-    ...Object.fromEntries(
-      rows.map(([what, row], index) => [
-        `${what}: OutputConflict before a model runs`,
-        () => conflict(`conflict-${index}`, false, row),
+const rows = Object.entries(IN_THE_WAY);
+const CONFLICTS: Scenarios = {
+  ...Object.fromEntries(
+    rows.map(([what, row], index) => [
+      `${what}: OutputConflict before a model runs`,
+      () => conflict(`conflict-${index}`, false, row),
+    ]),
+  ),
+  ...Object.fromEntries(
+    rows
+      .slice(0, 1)
+      .map(([what, row], index) => [
+        `${what}, since the model runs: OutputConflict, and it is left alone`,
+        () => conflict(`later-${index}`, true, row),
       ]),
-    ),
-    ...Object.fromEntries(
-      rows
-        .slice(0, 1)
-        .map(([what, row], index) => [
-          `${what}, since the model runs: OutputConflict, and it is left alone`,
-          () => conflict(`later-${index}`, true, row),
-        ]),
-    ),
-    'the result of another task: OutputConflict names it, and it is left alone': async () => {
-      const first = await told('owner', whole('good "$2/raw/a.rttm"'), ['a']);
-      const place = onStore('owner/outputs/owner');
-      const before = await facts(place);
-      const spec = { model: first.task.spec.model, dataset: { path: 'owner' }, outputName: 'owner' };
-      await task('guest', spec);
-      const { status } = await settled('guest');
-      assert.equal(endOf(status), 'Failed/OutputConflict', status.message);
-      assert.match(status.message ?? '', /already holds the result of task analysis-e2e\/owner/);
-      assert.deepEqual(await facts(place), before);
-      await settled('owner');
-    },
-    'an empty directory: it is taken for free, and replaced': async () => {
-      await dataset('vacant', { 'a.wav': wav() });
-      await mkdir(onStore('vacant/outputs/vacant'), { recursive: true });
-      const end = await told('vacant', whole('good "$2/raw/a.rttm"'), ['a']);
-      assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
-    },
-  });
+  ),
+  'the result of another task: OutputConflict names it, and it is left alone': async () => {
+    const first = await told('owner', whole('good "$2/raw/a.rttm"'), ['a']);
+    const place = onStore('owner/outputs/owner');
+    const before = await facts(place);
+    const spec = { model: first.task.spec.model, dataset: { path: 'owner' }, outputName: 'owner' };
+    await task('guest', spec);
+    const { status } = await settled('guest');
+    assert.equal(endOf(status), 'Failed/OutputConflict', status.message);
+    assert.match(status.message ?? '', /already holds the result of task analysis-e2e\/owner/);
+    assert.deepEqual(await facts(place), before);
+    await settled('owner');
+  },
+  'an empty directory: it is taken for free, and replaced': async () => {
+    await dataset('vacant', { 'a.wav': wav() });
+    await mkdir(onStore('vacant/outputs/vacant'), { recursive: true });
+    const end = await told('vacant', whole('good "$2/raw/a.rttm"'), ['a']);
+    assert.equal(endOf(end.status), 'Succeeded/Published', end.status.message);
+  },
+};
+
+atOnce('a model that does not do what it says', {
+  'a model that exits with 0 and has written': LIED,
+  "a model that exits with 0 and has only yesterday's files": YESTERDAY,
+  'a model that may lose files': LOSSY,
+  'a model that writes more than it promises': MORE,
+  'a model whose children go on writing when it has ended': CHILDREN,
+  'something stands in the place of the outputs': CONFLICTS,
 });

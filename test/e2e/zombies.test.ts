@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { describe } from 'mocha';
 import { z } from 'zod';
 import { wav } from '../../src/agent/testing/fixtures.ts';
 import { eventually } from '../support/eventually.ts';
-import { atOnce } from './support/at-once.ts';
+import { atOnce, type Scenarios } from './support/at-once.ts';
 import { endOf, settled } from './support/oracle.ts';
 import { openGate, podOf, wholeModel } from './support/scripts.ts';
 import { site, TASKS } from './support/site.ts';
@@ -108,26 +107,28 @@ async function theEnd(name: string): Promise<{ readonly pod: string | undefined;
   return { pod: manifest?.pod.uid, bytes: await read(`${name}/outputs/${name}/manifest.json`) };
 }
 
-describe('G2 a zombie: the containers of a pod that was given up run to their end', () => {
-  atOnce({
-    'after the replacement has published: the published result stays as it is': async () => {
-      const name = 'second';
-      const { first, zombie } = await givenUp(name);
-      await openGate(name, 'replacement');
-      const before = await theEnd(name);
-      assert.notEqual(before.pod, first);
-      await openGate(name, 'zombie');
-      await eventually('the zombie ends', () => isOver(zombie), 60_000);
-      assert.deepEqual(await theEnd(name), before);
-    },
-    'while the replacement runs: the zombie has published, and the replacement adds nothing': async () => {
-      const name = 'overtaken';
-      const { first, zombie } = await givenUp(name);
-      await openGate(name, 'zombie');
-      assert.equal(await eventually('the zombie ends', () => isOver(zombie), 60_000), 'Succeeded');
-      const published = await read(`${name}/outputs/${name}/manifest.json`);
-      await openGate(name, 'replacement');
-      assert.deepEqual(await theEnd(name), { pod: first, bytes: published });
-    },
-  });
+const ZOMBIES: Scenarios = {
+  'after the replacement has published: the published result stays as it is': async () => {
+    const name = 'second';
+    const { first, zombie } = await givenUp(name);
+    await openGate(name, 'replacement');
+    const before = await theEnd(name);
+    assert.notEqual(before.pod, first);
+    await openGate(name, 'zombie');
+    await eventually('the zombie ends', () => isOver(zombie), 60_000);
+    assert.deepEqual(await theEnd(name), before);
+  },
+  'while the replacement runs: the zombie has published, and the replacement adds nothing': async () => {
+    const name = 'overtaken';
+    const { first, zombie } = await givenUp(name);
+    await openGate(name, 'zombie');
+    assert.equal(await eventually('the zombie ends', () => isOver(zombie), 60_000), 'Succeeded');
+    const published = await read(`${name}/outputs/${name}/manifest.json`);
+    await openGate(name, 'replacement');
+    assert.deepEqual(await theEnd(name), { pod: first, bytes: published });
+  },
+};
+
+atOnce('a pod that was given up', {
+  'G2 a zombie: the containers of a pod that was given up run to their end': ZOMBIES,
 });
