@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 
 /** Which requests of the contract a fault is for. */
@@ -7,12 +8,13 @@ export type Operation = (typeof OPERATIONS)[number];
 
 /**
  * What goes wrong.
- * - status: an error answer, as JSON or as the page of a web server
+ * - status: an error answer, as JSON that repeats what was sent or as the page of a web server
  * - page: 200 with a page in it, as a proxy answers
- * - hang: no answer; half: an answer that breaks off in the middle
+ * - hang: no answer, to a request that was carried out (after) or not; half: an answer that breaks off in the middle
  * - reset: the connection breaks before anything was done, or after it was done
  * - delay: late, but right
  * - items: the list is another one (raw values, also nonsense); many: so many copies of a task
+ * - gzip: a list of so many bytes, compressed, whoever asked for it
  * - bytes: the list is an array that never ends, up to so many bytes
  * - token: the answer of a login with another lifetime
  */
@@ -28,12 +30,13 @@ export const fault = z.strictObject({
       retryAfter: z.int().optional(),
     }),
     z.strictObject({ kind: z.literal('page') }),
-    z.strictObject({ kind: z.literal('hang') }),
+    z.strictObject({ kind: z.literal('hang'), after: z.boolean().default(false) }),
     z.strictObject({ kind: z.literal('half') }),
     z.strictObject({ kind: z.literal('reset'), after: z.boolean().default(false) }),
     z.strictObject({ kind: z.literal('delay'), ms: z.int().min(0) }),
     z.strictObject({ kind: z.literal('items'), items: z.array(z.unknown()) }),
     z.strictObject({ kind: z.literal('many'), count: z.int().min(1) }),
+    z.strictObject({ kind: z.literal('gzip'), bytes: z.int().min(1) }),
     z.strictObject({ kind: z.literal('bytes'), bytes: z.int().min(1) }),
     z.strictObject({ kind: z.literal('token'), expiresIn: z.unknown() }),
   ]),
@@ -94,6 +97,17 @@ export function send(
   const type = isPage ? 'text/html; charset=utf-8' : 'application/json';
   response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text), ...headers });
   response.end(text);
+}
+
+/** A list of blanks that is small on the wire. */
+export function sendCompressed(response: ServerResponse, bytes: number): void {
+  const body = gzipSync(`[${' '.repeat(Math.max(0, bytes - 2))}]`);
+  response.writeHead(200, {
+    'content-type': 'application/json',
+    'content-encoding': 'gzip',
+    'content-length': body.length,
+  });
+  response.end(body);
 }
 
 /** An array that goes on until `bytes` were sent or the client has had enough. */

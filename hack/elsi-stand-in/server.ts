@@ -12,6 +12,7 @@ import {
   page,
   type Reply,
   send,
+  sendCompressed,
   sendEndless,
 } from './faults.ts';
 import { type AuditEntry, Store, type StoredTask } from './store.ts';
@@ -25,6 +26,8 @@ export interface StandIn {
   readonly url: string;
   readonly tasks: ReadonlyMap<string, StoredTask>;
   readonly audit: readonly AuditEntry[];
+  /** Every PUT in the order in which it came, whatever became of it. */
+  readonly puts: readonly { readonly uid: string; readonly body: string }[];
   /** Requests so far, by operation. */
   readonly requests: Readonly<Record<Operation, number>>;
   /** The most lists that were under way at once. */
@@ -57,6 +60,7 @@ interface State {
   readonly options: StandInOptions;
   readonly store: Store;
   readonly faults: FaultBook;
+  readonly puts: { readonly uid: string; readonly body: string }[];
   readonly requests: Record<Operation, number>;
   readonly lists: { now: number; most: number };
   /** Token -> when it expires. */
@@ -70,6 +74,7 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     options,
     store: new Store(options.file),
     faults: new FaultBook(),
+    puts: [],
     requests: { login: 0, list: 0, get: 0, put: 0 },
     lists: { now: 0, most: 0 },
     tokens: new Map(),
@@ -84,11 +89,12 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
   });
   const address = server.address();
   const port = typeof address === 'object' && address ? address.port : (options.port ?? 0);
-  const { store, faults, requests, lists, tokens } = state;
+  const { store, faults, puts, requests, lists, tokens } = state;
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     tasks: store.tasks,
     audit: store.audit,
+    puts,
     requests,
     mostListsAtOnce: () => lists.most,
     unusedFaults: () => faults.unused,
@@ -124,6 +130,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   if (!operation) return send(response, page(404));
   state.requests[operation]++;
   if (operation === 'list') countLists(state.lists, response);
+  if (operation === 'put' && uid !== undefined) state.puts.push({ uid, body: call.body });
   const wrong = state.faults.take(operation, uid);
   if (wrong) await goWrong(call, operation, wrong);
   else send(response, perform(call, operation));
@@ -156,6 +163,7 @@ async function goWrong(call: Call, operation: Operation, wrong: Fault['do']): Pr
   const { response, state } = call;
   switch (wrong.kind) {
     case 'hang':
+      if (wrong.after) perform(call, operation);
       return;
     case 'half':
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1000 });
@@ -170,20 +178,22 @@ async function goWrong(call: Call, operation: Operation, wrong: Fault['do']): Pr
     case 'delay':
       await pause(wrong.ms);
       return send(response, perform(call, operation));
+    case 'gzip':
+      return sendCompressed(response, wrong.bytes);
     case 'bytes':
       return sendEndless(response, [...state.store.tasks.values()][0] ?? {}, wrong.bytes);
     default:
-      return send(response, wrongAnswer(state, wrong));
+      return send(response, wrongAnswer(call, wrong));
   }
 }
 
 type WrongAnswer = Extract<Fault['do'], { kind: 'status' | 'page' | 'items' | 'many' | 'token' }>;
 
-function wrongAnswer(state: State, wrong: WrongAnswer): Reply {
+function wrongAnswer({ state, body: sent }: Call, wrong: WrongAnswer): Reply {
   switch (wrong.kind) {
     case 'status': {
       const headers = wrong.retryAfter === undefined ? {} : { 'retry-after': String(wrong.retryAfter) };
-      return { status: wrong.status, page: wrong.page, body: { message: 'injected' }, headers };
+      return { status: wrong.status, page: wrong.page, body: { message: 'injected', sent }, headers };
     }
     case 'page':
       return page(200);

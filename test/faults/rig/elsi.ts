@@ -11,6 +11,7 @@ import { ELSI_STATUSES, type ElsiStatus, rankOf } from '../../../src/elsi/wire.t
 import { controlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Operator, startProgram } from '../../support/operator.ts';
+import type { Proxy } from './proxy.ts';
 import { DATASET } from './volume.ts';
 import { inWorld, RECOVERY_MS, type World } from './world.ts';
 
@@ -27,6 +28,14 @@ export interface ElsiWorld {
   submit(change?: Partial<Parameters<StandIn['add']>[0]>): string;
   /** Waits until ELSI shows this status. */
   shows(uid: string, status: ElsiStatus): Promise<void>;
+  /** Waits until a run of a task has no finalizer: ELSI was seen to show its end. */
+  acknowledged(uid: string, run?: number): Promise<void>;
+  /** ELSI shows that they are completed, was told so once in order and is known to show it; and all oracles hold. */
+  complete(...uids: readonly string[]): Promise<void>;
+  /** Waits for so many more lists. */
+  polls(count: number): Promise<void>;
+  /** How often the model of a task ran. */
+  runs(uid: string): number;
   /** Waits until the first run of a task has this phase. */
   reaches(uid: string, phase: Phase): Promise<void>;
   /** Fails unless the PUTs of a task never went back and told exactly this end, if any. */
@@ -38,13 +47,24 @@ export interface ElsiWorld {
 export interface SyncChoice {
   readonly forced?: boolean;
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Between it and the API server; by default nothing is. */
+  readonly proxy?: Pick<Proxy, 'kubeconfig'>;
+  /** Where it finds ELSI. @default the stand-in */
+  readonly url?: string;
+  readonly preload?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface ElsiOptions extends Partial<StandInOptions> {
+  /** Without an operator the row itself says how tasks go on. @default true */
+  readonly operator?: boolean;
 }
 
 const CREDENTIALS = { clientId: 'lab', clientSecret: SECRET };
 
 export async function inElsiWorld(
   run: (elsi: ElsiWorld) => Promise<void>,
-  options: Partial<StandInOptions> = {},
+  { operator = true, ...options }: ElsiOptions = {},
 ): Promise<void> {
   await inWorld('elsi', async (world) => {
     const directory = await mkdtemp(join(tmpdir(), 'elsi-'));
@@ -54,7 +74,7 @@ export async function inElsiWorld(
     const state = { standIn: await startStandIn({ ...CREDENTIALS, file, ...options }) };
     const syncs: Operator[] = [];
     try {
-      await world.operator();
+      if (operator) await world.operator();
       await run(elsiWorld(world, { state, syncs, directory, options: { ...CREDENTIALS, file, ...options } }));
       assert.deepEqual(state.standIn.unusedFaults(), [], 'a fault of the row never came');
       secretive(syncs);
@@ -78,15 +98,15 @@ interface Parts {
 }
 
 function elsiWorld(world: World, { state, syncs, directory, options }: Parts): ElsiWorld {
-  return {
+  const elsi: ElsiWorld = {
     world,
     get standIn() {
       return state.standIn;
     },
-    async sync({ forced = false, config = {} } = {}) {
+    async sync({ forced = false, config = {}, proxy, url, ...process } = {}) {
       const base = {
         elsi: {
-          baseUrl: `${state.standIn.url}/api`,
+          baseUrl: `${url ?? state.standIn.url}/api`,
           credentialsDirectory: directory,
           timeoutSeconds: 2,
           listTimeoutSeconds: 60,
@@ -104,8 +124,9 @@ function elsiWorld(world: World, { state, syncs, directory, options }: Parts): E
             },
       };
       const sync = await startProgram('elsi-sync', {
-        kubeconfig: controlPlane().kubeconfig,
+        kubeconfig: proxy?.kubeconfig ?? controlPlane().kubeconfig,
         config: { ...base, ...config },
+        ...process,
       });
       syncs.push(sync);
       return sync;
@@ -120,6 +141,25 @@ function elsiWorld(world: World, { state, syncs, directory, options }: Parts): E
         RECOVERY_MS,
       );
     },
+    async acknowledged(uid, run = 1) {
+      const held = async () => (await world.lab.get(runName(uid, run))).metadata.finalizers ?? [];
+      const free = async () => ((await held()).length === 0 ? true : undefined);
+      await eventually('the end is acknowledged', free, RECOVERY_MS);
+    },
+    async complete(...uids) {
+      for (const uid of uids) {
+        await elsi.shows(uid, 'COMPLETED');
+        await elsi.acknowledged(uid);
+        elsi.told(uid, 'COMPLETED');
+      }
+      await world.sound(Object.fromEntries(uids.map((uid) => [runName(uid, 1), 'Succeeded'])));
+    },
+    async polls(count) {
+      const until = state.standIn.requests.list + count;
+      const there = () => (state.standIn.requests.list >= until ? true : undefined);
+      await eventually(`${count} more lists`, there, RECOVERY_MS);
+    },
+    runs: (uid) => world.node.ledger.filter(({ task }) => task.includes(uid)).length,
     reaches: async (uid, phase) => {
       const there = async () =>
         (await world.lab.get(runName(uid, 1)).catch(() => undefined))?.status?.phase === phase
@@ -135,6 +175,7 @@ function elsiWorld(world: World, { state, syncs, directory, options }: Parts): E
       state.standIn = await startStandIn({ ...options, port });
     },
   };
+  return elsi;
 }
 
 /** J: per run exactly one end, order PENDING < RUNNING < end, never back. */
