@@ -1,3 +1,5 @@
+import { OUTWARD_MUTANTS } from './mutants-outward.ts';
+
 /** A known bug: how to plant it, and the row that has to find it. */
 export interface Mutant {
   readonly name: string;
@@ -175,4 +177,5 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  ...OUTWARD_MUTANTS,
 ];

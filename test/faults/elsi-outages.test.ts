@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe } from 'mocha';
 import { API_VERSION } from '../../src/api/keys.ts';
 import { runName } from '../../src/elsi/run.ts';
+import { mapBounded } from '../../src/lib/concurrent.ts';
 import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Operator } from '../support/operator.ts';
@@ -154,13 +155,14 @@ async function write(
 ): Promise<void> {
   const base = `/apis/${API_VERSION}/namespaces/${world.lab.namespace}/analysistasks`;
   const contentType = 'application/merge-patch+json';
-  for (const [index, uid] of uids.entries()) {
+  await mapBounded([...uids.entries()], WRITES_AT_ONCE, async ([index, uid]) => {
+    const body = { status: statusOf(index) };
     const path = `${base}/${runName(uid, 1)}/status`;
-    expectOk(
-      await controlPlane().api.call('PATCH', path, { body: { status: statusOf(index) }, contentType }),
-    );
-  }
+    expectOk(await controlPlane().api.call('PATCH', path, { body, contentType }));
+  });
 }
+
+const WRITES_AT_ONCE = 8;
 
 describe('A elsi-sync is killed', () => {
   row(
