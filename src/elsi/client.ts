@@ -1,5 +1,4 @@
-import { JSONParser } from '@streamparser/json';
-import { z } from 'zod';
+import { ArrayElements } from './array-elements.ts';
 import { ElsiError } from './errors.ts';
 import type { Http } from './http.ts';
 import type { Session } from './session.ts';
@@ -36,7 +35,6 @@ export interface Listing {
 const TASKS_PATH = '/api/analytics/services/tasks';
 /** Items that cannot be read are all counted, but not all told. */
 const MAX_BAD = 1000;
-const anything = z.unknown();
 
 export function createElsiClient({ exchange, download }: Http, session: Session): ElsiClient {
   /** A 401 may only mean that the token went early: once more with a new one. */
@@ -100,38 +98,30 @@ function createReader(): Reader {
   const named = new Set<string>();
   let badItems = 0;
   let items = 0;
-  let isArray: boolean | undefined;
-  let problem: Error | undefined;
-  const parser = new JSONParser({ paths: ['$.*'], keepStack: false });
-  parser.onValue = ({ value }) => {
+  let problem: unknown;
+  const elements = new ArrayElements((value) => {
     items++;
-    const parsed = parseItem(anything.parse(value));
+    const parsed = parseItem(value);
     const { uid } = parsed.ok ? parsed.task : parsed.bad;
     if (uid !== undefined) named.add(uid);
     if (!parsed.ok) {
       badItems++;
       if (bad.length < MAX_BAD) bad.push(parsed.bad);
     } else if (!tasks.has(parsed.task.uid)) tasks.set(parsed.task.uid, parsed.task);
-  };
-  parser.onError = (error) => {
-    problem ??= error;
-  };
+  });
   return {
     take(chunk) {
       if (problem) return;
-      if (isArray === undefined) isArray = startsArray(chunk);
-      parser.write(chunk);
+      try {
+        elements.take(chunk);
+      } catch (error) {
+        problem = error;
+      }
     },
     end() {
-      if (!parser.isEnded || problem || isArray !== true)
+      if (problem || !elements.isWhole)
         throw new ElsiError('The list of tasks is no whole JSON array', problem ? { cause: problem } : {});
       return { tasks, bad, badItems, named, items };
     },
   };
-}
-
-/** Undefined while only white space came. */
-function startsArray(chunk: Buffer): boolean | undefined {
-  const first = chunk.toString('latin1').trimStart()[0];
-  return first === undefined ? undefined : first === '[';
 }
