@@ -1,5 +1,7 @@
 import process from 'node:process';
 import { Command } from 'commander';
+import { benchElsi } from './elsi.ts';
+import type { ElsiBench } from './elsi.ts';
 import { benchPlan } from './plan.ts';
 import type { PlanBench } from './plan.ts';
 
@@ -20,6 +22,17 @@ program
   .option('--dir <path>', 'where the dataset is made; default is a temporary directory')
   .action(async (options: PlanBench) => {
     process.exitCode = (await benchPlan(options)) ? 0 : 1;
+  });
+
+program
+  .command('elsi')
+  .description(
+    'elsi-sync with many tasks, against the stand-in and a real API server; exits 1 above the limits',
+  )
+  .option('--known <n>', 'tasks that it knows', Number, 10_000)
+  .option('--polls <n>', 'rounds over which its memory is looked at', Number, 1000)
+  .action(async (options: ElsiBench) => {
+    process.exitCode = (await benchElsi(options)) ? 0 : 1;
   });
 
 await program.parseAsync(process.argv);

@@ -18,7 +18,7 @@ import { type ElsiStatus, isFinal, rankOf } from './wire.ts';
 
 export interface RoundDeps {
   readonly elsi: ElsiClient;
-  readonly tasks: ResourceClient<TaskObject>;
+  readonly tasks: Pick<ResourceClient<TaskObject>, 'create' | 'mergePatch'>;
   /** The runs as the cluster shows them now. */
   readonly runs: () => readonly AnalysisTask[];
   readonly settings: RunSettings;
