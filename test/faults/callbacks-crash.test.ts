@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe } from 'mocha';
 import { came, endOnly, ends, withSink } from './rig/hook.ts';
+import { leads } from './rig/measure.ts';
+import { startRelay } from './rig/relay.ts';
 import { row } from './rig/row.ts';
 import { idsOf, taken, wordsOf } from './rig/sink.ts';
 import { kindOfWrite } from './rig/workload.ts';
@@ -67,6 +69,39 @@ describe('A callbacks and a killed operator', () => {
       await world.operator({ config });
       await world.sound({ deleted: 'gone' });
       assert.equal(idsOf(sink.deliveries).length, 1);
+    }),
+  );
+});
+
+describe('E2 the leader loses the API server alone', () => {
+  row('E2/callbacks', 'receivers stay in reach: it sends nothing any more before another one leads', () =>
+    withSink(async (world, sink) => {
+      const [own, relay] = [await world.anotherProxy(), await startRelay(sink.url)];
+      try {
+        sink.answer((response) => void response.destroy());
+        const url = `${relay.url}/hook`;
+        const first = await world.operator({ proxy: own, config: sink.config({ ...endOnly, url }) });
+        await leads(first);
+        const second = await world.operator({ config: sink.config(endOnly) });
+        // Events that fail again and again at different times: something is always due soon.
+        const tasks = Array.from({ length: 5 }, (_, index) => `task-${index}`);
+        for (const task of tasks) {
+          await world.submit(task, { callbacks });
+          await ends(world, task);
+        }
+        await came(sink, tasks.length);
+        own.halfOpen(true);
+        await leads(second);
+        const before = relay.sent('POST');
+        assert.equal(await first.exited(), 1, 'it says that it lost the lease');
+        await came(sink, sink.deliveries.length + tasks.length);
+        sink.answer(taken);
+        await world.sound(Object.fromEntries(tasks.map((task) => [task, 'Succeeded'])));
+        assert.equal(relay.sent('POST'), before, 'the old leader sent something after the new one led');
+        assert.equal(idsOf(sink.deliveries).length, tasks.length);
+      } finally {
+        await relay.close();
+      }
     }),
   );
 });

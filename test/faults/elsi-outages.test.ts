@@ -8,7 +8,7 @@ import { controlPlane, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Operator } from '../support/operator.ts';
 import { type ElsiWorld, inElsiWorld } from './rig/elsi.ts';
-import { metricOf } from './rig/measure.ts';
+import { leads, metricOf } from './rig/measure.ts';
 import { startRelay } from './rig/relay.ts';
 import { row } from './rig/row.ts';
 import { kindOfWrite } from './rig/workload.ts';
@@ -238,13 +238,6 @@ describe('A elsi-sync is killed', () => {
       }),
     );
 });
-
-const leads = (sync: Operator) =>
-  eventually(
-    'it leads',
-    async () => ((await metricOf(sync, 'leader_election_master_status')) === 1 ? true : undefined),
-    RECOVERY_MS,
-  );
 
 describe('E2 the leading elsi-sync loses the API server alone', () => {
   row(

@@ -28,6 +28,10 @@ export function counted(
   return eventually(`${name}{${labels.join(',')}} is at least ${least}`, reached, RECOVERY_MS);
 }
 
+/** Waits until a process holds its lease. */
+export const leads = (operator: Operator): Promise<true> =>
+  counted(operator, 1, 'leader_election_master_status');
+
 /** Resident memory of a process in bytes, now and at its highest so far. */
 export async function memoryOf({ pid }: Operator): Promise<{ readonly now: number; readonly peak: number }> {
   const text = await readFile(`/proc/${pid}/status`, 'utf8');
