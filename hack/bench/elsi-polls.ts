@@ -46,10 +46,16 @@ function runFor(index: number): AnalysisTask {
   return parseTask({ ...wanted.object, metadata: { ...wanted.object.metadata, ...at } });
 }
 
-/** Resident memory in MiB after a full collection: what the process holds, not what waits to be collected. */
-function heldMiB(): number {
+interface Memory {
+  /** What is still in use after a full collection. */
+  readonly heldMiB: number;
+  readonly residentMiB: number;
+}
+
+function memoryNow(): Memory {
   globalThis.gc?.();
-  return process.memoryUsage().rss / 2 ** 20;
+  const { heapUsed, external, rss } = process.memoryUsage();
+  return { heldMiB: (heapUsed + external) / 2 ** 20, residentMiB: rss / 2 ** 20 };
 }
 
 const http = createHttp({
@@ -79,11 +85,11 @@ const deps = {
 } as const;
 
 const { signal } = new AbortController();
-const samples: number[] = [];
+const samples: Memory[] = [];
 for (let poll = 1; poll <= Number(polls); poll++) {
   // oxlint-disable-next-line no-await-in-loop -- one round after the other, as in the process
   await syncRound(deps, signal);
-  if (poll % Math.max(1, Math.round(Number(polls) / 10)) === 0) samples.push(heldMiB());
+  if (poll % Math.max(1, Math.round(Number(polls) / 10)) === 0) samples.push(memoryNow());
 }
 const { user, system } = process.cpuUsage();
 await http.close();

@@ -1,10 +1,13 @@
 import process from 'node:process';
+import { deployStandIn, type DeployedStandIn } from '../elsi-stand-in/deploy.ts';
+import { standInImage } from '../elsi-stand-in/image.ts';
 import { openCluster, type Cluster } from './cluster.ts';
 import { makeDataset, DATASET_PATH, type Dataset } from './dataset.ts';
 import { MODEL_IMAGES, OPERATOR_REPOSITORY, operatorImage } from './images.ts';
 import { applyModels, createNamespaces, createStore, installChart } from './install.ts';
+import { elsiTasks, judgeElsi, runThroughElsi } from './elsi.ts';
 import { createKube, type Kube } from './kube.ts';
-import { NAMESPACE } from './names.ts';
+import { NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
 import { followTasks, nextRun, type Seen } from './observe.ts';
 import { excerpts, lookAround, outcomeLines, publishedTree, timingLines, whereLogsAre } from './report.ts';
 import { diagnose } from './diagnose.ts';
@@ -25,18 +28,21 @@ export async function demo(write: Write): Promise<number> {
   const cluster = await steps.step('cluster', () => openCluster(write));
   const kube = createKube(cluster.access);
   try {
-    const { store, dataset } = await prepare({ cluster, kube, steps, write });
+    const { store, dataset, standIn } = await prepare({ cluster, kube, steps, write });
     const run = await nextRun(kube);
     const refused = await steps.step('a task that must be refused', () => tryRefused(kube, run, write));
     const tasks = demoTasks(run, dataset.recordings);
     const seen = await steps.step(`run ${run}: ${tasks.length} tasks`, () => runTasks({ kube, tasks, run }));
     const bad = await steps.step('compare with what is expected', () => judge({ tasks, seen, store, write }));
-    await show({ tasks, seen, store, steps, cluster, write });
-    return verdict(
-      refused ? bad : [`the API server stored a task whose dataset path leaves the store`, ...bad],
-      tasks,
-      write,
+    const asked = elsiTasks(dataset.recordings);
+    const elsi = { standIn, kube, write };
+    await steps.step(`${asked.length} tasks of ELSI (a stand-in: the real one is closed)`, () =>
+      runThroughElsi(elsi, asked),
     );
+    const badElsi = await steps.step('compare what ELSI was told', () => judgeElsi(elsi, asked, store));
+    await show({ tasks, seen, store, steps, cluster, write });
+    const escaped = refused ? [] : ['the API server stored a task whose dataset path leaves the store'];
+    return verdict([...escaped, ...bad, ...badElsi], tasks.length + 1 + asked.length, write);
   } catch (error) {
     for (const [title, lines] of [
       ['What runs', await diagnose(kube)],
@@ -52,33 +58,37 @@ export async function demo(write: Write): Promise<number> {
 
 type Setup = { readonly cluster: Cluster; readonly kube: Kube; readonly steps: Steps; readonly write: Write };
 
-async function prepare({
-  cluster,
-  kube,
-  steps,
-  write,
-}: Setup): Promise<{ readonly store: Store; readonly dataset: Dataset }> {
+async function prepare({ cluster, kube, steps, write }: Setup): Promise<{
+  readonly store: Store;
+  readonly dataset: Dataset;
+  readonly standIn: DeployedStandIn;
+}> {
   const dataset = await steps.step('real speech', () => makeDataset((text) => write(`    ${text}`)));
   write(
     `    ${dataset.recordings.length} recordings, ${dataset.seconds.toFixed(1)} s of sound; none of it is children's speech`,
   );
   for (const missing of dataset.missing) write(`    left out: ${missing}`);
-  const operator = await steps.step('images', async () => {
-    const image = await operatorImage();
-    await cluster.provide([...MODEL_IMAGES, image]);
-    return image;
+  const { operator, elsi } = await steps.step('images', async () => {
+    const images = { operator: await operatorImage(), elsi: await standInImage() };
+    await cluster.provide([...MODEL_IMAGES, images.operator, images.elsi]);
+    return images;
   });
   const store = await steps.step('namespaces and shared volume', async () => {
     await createNamespaces(kube);
     await createStore(kube, await cluster.volume());
     return cluster.store(kube);
   });
-  await steps.step('operator (Helm chart)', () =>
-    installChart(cluster.access, { repository: OPERATOR_REPOSITORY, tag: operator.version }),
+  const standIn = await steps.step('a stand-in for ELSI', () =>
+    deployStandIn(kube, SYSTEM_NAMESPACE, elsi.tag),
+  );
+  const image = { repository: OPERATOR_REPOSITORY, tag: operator.version };
+  await steps.step('operator and elsi-sync (Helm chart)', () =>
+    installChart(cluster.access, { image, elsiUrl: standIn.url }),
   );
   await steps.step('catalogue of models', () => applyModels(kube));
   await steps.step(`dataset ${DATASET_PATH} on the volume`, () => layDataset(store, dataset, write));
-  return { store, dataset };
+  await standIn.ready();
+  return { store, dataset, standIn };
 }
 
 // Inputs that change while an earlier task still reads them would make it fail.
@@ -166,14 +176,14 @@ async function show({ tasks, seen, store, steps, cluster, write }: Shown): Promi
   write('');
 }
 
-function verdict(problems: readonly string[], tasks: readonly DemoTask[], write: Write): number {
+function verdict(problems: readonly string[], tasks: number, write: Write): number {
   if (problems.length === 0) {
-    write(`DEMO OK: ${tasks.length + 1} tasks finished as expected`);
+    write(`DEMO OK: ${tasks} tasks finished as expected`);
     return 0;
   }
   for (const problem of problems) write(`DIFFERS: ${problem}`);
   write(
-    `DEMO FAILED: ${problems.length} of ${tasks.length + 1} tasks did not finish as expected; logs: kubectl get events -n ${NAMESPACE}`,
+    `DEMO FAILED: ${problems.length} of ${tasks} tasks did not finish as expected; logs: kubectl get events -n ${NAMESPACE}`,
   );
   return 1;
 }

@@ -14,19 +14,16 @@ export type Seen = {
   readonly status: TaskStatus;
 };
 
-const taskList = z.object({
-  items: z.array(
-    z.object({
-      metadata: z.object({
-        name: z.string(),
-        creationTimestamp: z.string(),
-        labels: z.record(z.string(), z.string()).default({}),
-      }),
-      spec: z.object({ model: z.string() }),
-      status: taskStatus.default({}),
-    }),
-  ),
+const taskObject = z.object({
+  metadata: z.object({
+    name: z.string(),
+    creationTimestamp: z.string(),
+    labels: z.record(z.string(), z.string()).default({}),
+  }),
+  spec: z.object({ model: z.string() }),
+  status: taskStatus.default({}),
 });
+const taskList = z.object({ items: z.array(taskObject) });
 
 const TASKS = `/apis/${API_VERSION}/namespaces/${NAMESPACE}/analysistasks`;
 const POLL_MS = 700;
@@ -34,12 +31,17 @@ const POLL_MS = 700;
 /** All tasks of one run by name. */
 export async function readTasks(kube: Kube, run: number): Promise<ReadonlyMap<string, Seen>> {
   const { items } = await listTasks(kube, `?labelSelector=${encodeURIComponent(`${RUN_LABEL}=${run}`)}`);
-  return new Map(
-    items.map(({ metadata: { name, creationTimestamp }, spec: { model }, status }) => [
-      name,
-      { name, model, created: Date.parse(creationTimestamp), status },
-    ]),
-  );
+  return new Map(items.map((item) => [item.metadata.name, seenOf(item)]));
+}
+
+/** One task; undefined when there is none of this name. */
+export async function readTask(kube: Kube, name: string): Promise<Seen | undefined> {
+  const raw = await kube.get(`${TASKS}/${name}`);
+  return raw === undefined ? undefined : seenOf(taskObject.parse(raw));
+}
+
+function seenOf({ metadata, spec: { model }, status }: z.output<typeof taskObject>): Seen {
+  return { name: metadata.name, model, created: Date.parse(metadata.creationTimestamp), status };
 }
 
 /** One more than the highest number that any task carries. */

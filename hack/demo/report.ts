@@ -115,6 +115,8 @@ export function lookAround({ access, tasks, seen, directory }: Around): readonly
           `kubectl logs -n ${NAMESPACE} job/${job}                 # the model; -c publish: the verification`,
         ]),
     `kubectl logs -n ${SYSTEM_NAMESPACE} deployment/${RELEASE}      # the operator`,
+    `kubectl logs -n ${SYSTEM_NAMESPACE} deployment/${RELEASE}-elsi # elsi-sync`,
+    `kubectl get --raw /api/v1/namespaces/${SYSTEM_NAMESPACE}/services/http:elsi-stand-in:8090/proxy/stand-in/audit # what ELSI was told`,
     ...(directory === undefined ? [] : [`ls -R ${directory}/${DATASET_PATH}/outputs`]),
   ];
 }

@@ -13,7 +13,13 @@ export const transcript = z.object({
   ),
 });
 
-export const resultPath = (task: DemoTask): string => `${DATASET_PATH}/${STAGING.outputs}/${task.name}`;
+/** What of a task says what must come of it. */
+export type Judgeable = Pick<DemoTask, 'name' | 'expect'> & {
+  readonly spec: Pick<DemoTask['spec'], 'model'>;
+};
+
+export const resultPath = (task: Pick<DemoTask, 'name'>): string =>
+  `${DATASET_PATH}/${STAGING.outputs}/${task.name}`;
 
 /** Path of one recording's output below the task's result. */
 export function outputFile(model: string, recording: Recording): string {
@@ -22,7 +28,7 @@ export function outputFile(model: string, recording: Recording): string {
 
 /** Everything in which a task differs from what must come of it; empty when it is as expected. */
 export async function differences(
-  task: DemoTask,
+  task: Judgeable,
   seen: Seen | undefined,
   store: Store,
 ): Promise<readonly string[]> {
@@ -33,7 +39,7 @@ export async function differences(
 }
 
 /** What the status says wrongly. */
-export function statusDifferences({ expect }: DemoTask, { status }: Seen): readonly string[] {
+export function statusDifferences({ expect }: Pick<DemoTask, 'expect'>, { status }: Seen): readonly string[] {
   const { phase = 'none', reason = 'none', message = '', failedUnits = [] } = status;
   const because = `${reason}: ${message}`;
   if (phase !== expect.phase) return [`phase is ${phase} (${because}) instead of ${expect.phase}`];
@@ -49,7 +55,7 @@ export function statusDifferences({ expect }: DemoTask, { status }: Seen): reado
   return problems;
 }
 
-async function fileDifferences(task: DemoTask, seen: Seen, store: Store): Promise<readonly string[]> {
+async function fileDifferences(task: Judgeable, seen: Seen, store: Store): Promise<readonly string[]> {
   const { expect, spec } = task;
   const published = await store.list(resultPath(task));
   if (expect.results.length === 0) {
@@ -69,7 +75,7 @@ async function fileDifferences(task: DemoTask, seen: Seen, store: Store): Promis
 }
 
 async function manifestDifferences(
-  task: DemoTask,
+  task: Judgeable,
   { status }: Seen,
   store: Store,
 ): Promise<readonly string[]> {
@@ -84,7 +90,7 @@ async function manifestDifferences(
 }
 
 async function outputDifferences(
-  task: DemoTask,
+  task: Judgeable,
   recording: Recording,
   store: Store,
 ): Promise<readonly string[]> {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 
 /** A task as ELSI keeps it. */
-const storedTask = z.looseObject({
+export const storedTask = z.looseObject({
   task_uid: z.string(),
   model_name: z.string(),
   status_label: z.string(),
@@ -16,7 +16,7 @@ const storedTask = z.looseObject({
 export type StoredTask = z.output<typeof storedTask>;
 
 /** One change that was carried out. */
-const auditEntry = z.object({
+export const auditEntry = z.object({
   at: z.string(),
   uid: z.string(),
   status: z.string().optional(),

@@ -1,0 +1,37 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build, stop } from 'esbuild';
+import { BANNER } from '../build.ts';
+import { NODE_BASE } from '../cluster/base-images.ts';
+import { ROOT } from '../gen/files.ts';
+
+const REPOSITORY = 'localhost/analysis-operator/elsi-stand-in';
+
+/** Bundles the stand-in; the tag is a hash of the bundle, so a change is a new image for the cluster. */
+export async function standInImage() {
+  const context = join(ROOT, 'build', 'elsi-stand-in');
+  const outfile = join(context, 'elsi-stand-in.mjs');
+  await build({
+    entryPoints: [join(import.meta.dirname, 'main.ts')],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    banner: { js: BANNER },
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  // Else esbuild's service keeps running as long as whoever called this.
+  await stop();
+  const hash = createHash('sha256')
+    .update(await readFile(outfile))
+    .digest('hex');
+  return {
+    tag: `${REPOSITORY}:${hash.slice(0, 12)}`,
+    dockerfile: join(import.meta.dirname, 'Dockerfile'),
+    context,
+    offlineBase: NODE_BASE,
+  };
+}

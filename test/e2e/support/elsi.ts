@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { run } from '../../../hack/cluster/exec.ts';
+import { buildImage, loadImage } from '../../../hack/cluster/images.ts';
+import { parseOptions } from '../../../hack/cluster/options.ts';
+import { createProgress } from '../../../hack/cluster/progress.ts';
+import { type DeployedStandIn, deployStandIn } from '../../../hack/elsi-stand-in/deploy.ts';
+import { standInImage } from '../../../hack/elsi-stand-in/image.ts';
+import { ROOT } from '../../../hack/gen/files.ts';
+import { helmPath } from '../../../hack/helm.ts';
+import { OPERATOR, site, TASKS } from './site.ts';
+
+/** Puts a stand-in for ELSI beside the installed chart, and lets the chart install elsi-sync for it. */
+export async function connectElsi(models: Readonly<Record<string, string>>): Promise<DeployedStandIn> {
+  const standIn = await deployStandIn(site().kube, OPERATOR.namespace, await loadStandIn());
+  await standIn.ready();
+  await installSync(standIn.url, models);
+  return standIn;
+}
+
+async function loadStandIn(): Promise<string> {
+  const { name, state } = parseOptions({ driver: 'native' });
+  const { tag, dockerfile: file, context, offlineBase } = await standInImage();
+  const progress = createProgress();
+  await buildImage({ tag, file, context, buildArgs: { BASE: offlineBase } }, 'native', progress);
+  await loadImage(tag, { driver: 'native', name, state }, progress);
+  return tag;
+}
+
+/** The release keeps whatever else it was installed with. */
+async function installSync(baseUrl: string, models: Readonly<Record<string, string>>): Promise<void> {
+  const settings = {
+    'elsi.enabled': 'true',
+    'elsi.replicas': '1',
+    'elsi.config.elsi.baseUrl': `${baseUrl}/api`,
+    'elsi.config.intervalSeconds': '1',
+    'elsi.config.namespace': TASKS,
+    ...Object.fromEntries(
+      Object.entries(models).map(([name, model]) => [`elsi.config.models.${name}`, model]),
+    ),
+  };
+  const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const chart = join(ROOT, 'charts/analysis-operator');
+  const release = ['upgrade', OPERATOR.namespace, chart, '--namespace', OPERATOR.namespace];
+  await run(await helmPath(), [...release, '--reuse-values', '--wait', '--timeout', '120s', ...sets], {
+    env: { KUBECONFIG: site().kubeconfig },
+    timeoutMs: 180_000,
+  });
+}
