@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import { gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { z } from 'zod';
 
 /** Which requests of the contract a fault is for. */
@@ -36,7 +37,7 @@ export const fault = z.strictObject({
     z.strictObject({ kind: z.literal('delay'), ms: z.int().min(0) }),
     z.strictObject({ kind: z.literal('items'), items: z.array(z.unknown()) }),
     z.strictObject({ kind: z.literal('many'), count: z.int().min(1) }),
-    z.strictObject({ kind: z.literal('gzip'), bytes: z.int().min(1) }),
+    z.strictObject({ kind: z.literal('gzip'), bytes: z.int().min(2) }),
     z.strictObject({ kind: z.literal('bytes'), bytes: z.int().min(1) }),
     z.strictObject({ kind: z.literal('token'), expiresIn: z.unknown() }),
   ]),
@@ -99,9 +100,14 @@ export function send(
   response.end(text);
 }
 
+const compress = promisify(gzip);
+
 /** A list of blanks that is small on the wire. */
-export function sendCompressed(response: ServerResponse, bytes: number): void {
-  const body = gzipSync(`[${' '.repeat(Math.max(0, bytes - 2))}]`);
+export async function sendCompressed(response: ServerResponse, bytes: number): Promise<void> {
+  const list = Buffer.alloc(bytes, ' ');
+  list.write('[');
+  list.write(']', bytes - 1);
+  const body = await compress(list, { level: 1 });
   response.writeHead(200, {
     'content-type': 'application/json',
     'content-encoding': 'gzip',
