@@ -239,7 +239,6 @@ describe('H callbacks', () => {
         const sequences = new Map(sink.deliveries.map(({ event: { type, sequence } }) => [type, sequence]));
         assert.deepEqual([...sequences.values()], ['1', '2']);
       }),
-    { smoke: true },
   );
 
   row('H6/given-up', 'a start that is given up does not hold back the end', () =>

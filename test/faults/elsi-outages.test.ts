@@ -191,7 +191,6 @@ describe('A elsi-sync is killed', () => {
           ['RUNNING', 'COMPLETED'],
         );
       }),
-    { smoke: true },
   );
 
   row(

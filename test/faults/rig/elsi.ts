@@ -74,7 +74,7 @@ export async function inElsiWorld(
     const state = { standIn: await startStandIn({ ...CREDENTIALS, file, ...options }) };
     const syncs: Operator[] = [];
     try {
-      if (operator) await world.operator();
+      if (operator) await world.operator({ lease: 'usual' });
       await run(elsiWorld(world, { state, syncs, directory, options: { ...CREDENTIALS, file, ...options } }));
       assert.deepEqual(state.standIn.unusedFaults(), [], 'a fault of the row never came');
       secretive(syncs);
