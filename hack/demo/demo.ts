@@ -1,11 +1,13 @@
 import process from 'node:process';
 import { deployStandIn, type DeployedStandIn } from '../elsi-stand-in/deploy.ts';
-import { standInImage } from '../elsi-stand-in/image.ts';
+import type { DeployedPeer } from '../peers/deploy.ts';
+import { peerImage } from '../peers/image.ts';
+import { callbackValues, deployReceiver, judgeCallbacks } from './callbacks.ts';
 import { openCluster, type Cluster } from './cluster.ts';
 import { makeDataset, DATASET_PATH, type Dataset } from './dataset.ts';
 import { MODEL_IMAGES, OPERATOR_REPOSITORY, operatorImage } from './images.ts';
 import { applyModels, createNamespaces, createStore, installChart } from './install.ts';
-import { elsiTasks, judgeElsi, runThroughElsi } from './elsi.ts';
+import { elsiTasks, elsiValues, judgeElsi, runThroughElsi } from './elsi.ts';
 import { createKube, type Kube } from './kube.ts';
 import { NAMESPACE, SYSTEM_NAMESPACE } from './names.ts';
 import { followTasks, nextRun, type Seen } from './observe.ts';
@@ -28,12 +30,13 @@ export async function demo(write: Write): Promise<number> {
   const cluster = await steps.step('cluster', () => openCluster(write));
   const kube = createKube(cluster.access);
   try {
-    const { store, dataset, standIn } = await prepare({ cluster, kube, steps, write });
+    const { store, dataset, standIn, receiver } = await prepare({ cluster, kube, steps, write });
     const run = await nextRun(kube);
     const refused = await steps.step('a task that must be refused', () => tryRefused(kube, run, write));
     const tasks = demoTasks(run, dataset.recordings);
     const seen = await steps.step(`run ${run}: ${tasks.length} tasks`, () => runTasks({ kube, tasks, run }));
     const bad = await steps.step('compare with what is expected', () => judge({ tasks, seen, store, write }));
+    const untold = await steps.step('callbacks', () => judgeCallbacks(receiver, tasks, write));
     const asked = elsiTasks(dataset.recordings);
     const elsi = { standIn, kube, write };
     await steps.step(`${asked.length} tasks of ELSI (a stand-in: the real one is closed)`, () =>
@@ -42,7 +45,7 @@ export async function demo(write: Write): Promise<number> {
     const badElsi = await steps.step('compare what ELSI was told', () => judgeElsi(elsi, asked, store));
     await show({ tasks, seen, store, steps, cluster, write });
     const escaped = refused ? [] : ['the API server stored a task whose dataset path leaves the store'];
-    return verdict([...escaped, ...bad, ...badElsi], tasks.length + 1 + asked.length, write);
+    return verdict([...escaped, ...bad, ...untold, ...badElsi], tasks.length + 1 + asked.length, write);
   } catch (error) {
     for (const [title, lines] of [
       ['What runs', await diagnose(kube)],
@@ -62,33 +65,41 @@ async function prepare({ cluster, kube, steps, write }: Setup): Promise<{
   readonly store: Store;
   readonly dataset: Dataset;
   readonly standIn: DeployedStandIn;
+  readonly receiver: DeployedPeer;
 }> {
   const dataset = await steps.step('real speech', () => makeDataset((text) => write(`    ${text}`)));
   write(
     `    ${dataset.recordings.length} recordings, ${dataset.seconds.toFixed(1)} s of sound; none of it is children's speech`,
   );
   for (const missing of dataset.missing) write(`    left out: ${missing}`);
-  const { operator, elsi } = await steps.step('images', async () => {
-    const images = { operator: await operatorImage(), elsi: await standInImage() };
-    await cluster.provide([...MODEL_IMAGES, images.operator, images.elsi]);
-    return images;
+  const images = await steps.step('images', async () => {
+    const own = {
+      operator: await operatorImage(),
+      elsi: await peerImage('elsi-stand-in'),
+      receiver: await peerImage('callback-receiver'),
+    };
+    await cluster.provide([...MODEL_IMAGES, ...Object.values(own)]);
+    return own;
   });
   const store = await steps.step('namespaces and shared volume', async () => {
     await createNamespaces(kube);
     await createStore(kube, await cluster.volume());
     return cluster.store(kube);
   });
-  const standIn = await steps.step('a stand-in for ELSI', () =>
-    deployStandIn(kube, SYSTEM_NAMESPACE, elsi.tag),
+  const { standIn, receiver } = await steps.step(
+    'a stand-in for ELSI, a receiver of callbacks',
+    async () => ({
+      standIn: await deployStandIn(kube, SYSTEM_NAMESPACE, images.elsi.tag),
+      receiver: await deployReceiver(kube, images.receiver.tag),
+    }),
   );
-  const image = { repository: OPERATOR_REPOSITORY, tag: operator.version };
-  await steps.step('operator and elsi-sync (Helm chart)', () =>
-    installChart(cluster.access, { image, elsiUrl: standIn.url }),
-  );
+  const image = { repository: OPERATOR_REPOSITORY, tag: images.operator.version };
+  const values = { ...elsiValues(standIn.url), ...callbackValues(receiver.url) };
+  await steps.step('operator and elsi-sync (Helm chart)', () => installChart(cluster.access, image, values));
   await steps.step('catalogue of models', () => applyModels(kube));
   await steps.step(`dataset ${DATASET_PATH} on the volume`, () => layDataset(store, dataset, write));
-  await standIn.ready();
-  return { store, dataset, standIn };
+  await Promise.all([standIn.ready(), receiver.ready()]);
+  return { store, dataset, standIn, receiver };
 }
 
 // Inputs that change while an earlier task still reads them would make it fail.

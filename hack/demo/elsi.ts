@@ -5,6 +5,7 @@ import type { DeployedStandIn } from '../elsi-stand-in/deploy.ts';
 import type { AuditEntry } from '../elsi-stand-in/store.ts';
 import type { Recording } from './dataset.ts';
 import type { Kube } from './kube.ts';
+import { NAMESPACE } from './names.ts';
 import { readTask, type Seen } from './observe.ts';
 import { type Expectation, SILERO } from './tasks.ts';
 import type { Store } from './store.ts';
@@ -12,10 +13,20 @@ import { differences } from './verify.ts';
 
 /** What the demo's ELSI calls the model. */
 const MODEL = 'silero_vad';
-/** Of elsi-sync: how ELSI's names of models and datasets lead to those of the cluster. */
-export const ELSI_NAMES = { models: { [MODEL]: SILERO }, datasetPath: 'demo-lab/{label}' };
 const DATASET_LABEL = 'adult-speech';
 const UNKNOWN_LABEL = 'lost-recordings';
+
+/** Values of the chart for an ELSI at this address: how its names lead to models and datasets of the cluster. */
+export function elsiValues(url: string): Readonly<Record<string, string>> {
+  return {
+    'elsi.enabled': 'true',
+    'elsi.config.elsi.baseUrl': url,
+    'elsi.config.intervalSeconds': '2',
+    'elsi.config.namespace': NAMESPACE,
+    'elsi.config.datasetPath': 'demo-lab/{label}',
+    [`elsi.config.models.${MODEL}`]: SILERO,
+  };
+}
 
 /** A task as somebody asks for it in ELSI, and what must come of it, there and here. */
 export interface ElsiDemoTask {

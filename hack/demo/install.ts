@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { run } from '../cluster/exec.ts';
 import { helmPath } from '../helm.ts';
-import { ELSI_NAMES } from './elsi.ts';
 import type { Access, Kube } from './kube.ts';
 import { CLAIM, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, VOLUME } from './names.ts';
 
@@ -55,14 +54,12 @@ export async function createStore(kube: Kube, source: VolumeSource): Promise<voi
   await kube.apply(own ? [volume, claim] : [claim]);
 }
 
-export interface Installed {
-  readonly image: { readonly repository: string; readonly tag: string };
-  /** Address of ELSI for elsi-sync. */
-  readonly elsiUrl: string;
-}
-
 /** Installs or upgrades the chart and waits until controller and elsi-sync are ready. */
-export async function installChart(access: Access, { image, elsiUrl }: Installed): Promise<void> {
+export async function installChart(
+  access: Access,
+  image: { readonly repository: string; readonly tag: string },
+  values: Readonly<Record<string, string>>,
+): Promise<void> {
   const chart = join(ROOT, 'charts', 'analysis-operator');
   const settings = Object.entries({
     'image.repository': image.repository,
@@ -72,14 +69,7 @@ export async function installChart(access: Access, { image, elsiUrl }: Installed
     'config.progress.intervalSeconds': '1',
     // Whatever else runs on the cluster is left alone, and the operator gets no rights there.
     'config.namespaces': `{${NAMESPACE}}`,
-    'elsi.enabled': 'true',
-    'elsi.config.elsi.baseUrl': elsiUrl,
-    'elsi.config.intervalSeconds': '2',
-    'elsi.config.namespace': NAMESPACE,
-    'elsi.config.datasetPath': ELSI_NAMES.datasetPath,
-    ...Object.fromEntries(
-      Object.entries(ELSI_NAMES.models).map(([name, model]) => [`elsi.config.models.${name}`, model]),
-    ),
+    ...values,
   }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const args = [
     'upgrade',

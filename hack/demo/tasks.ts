@@ -1,5 +1,6 @@
 import { API_VERSION } from '../../src/api/keys.ts';
 import type { Phase, TaskSpecInput } from '../../src/api/task.ts';
+import { ENDPOINT } from './callbacks.ts';
 import { DATASET_PATH, type Recording } from './dataset.ts';
 import { NAMESPACE, RUN_LABEL } from './names.ts';
 
@@ -42,6 +43,7 @@ export function demoTasks(run: number, recordings: readonly Recording[]): readon
         model: SILERO,
         dataset: { path: DATASET_PATH, directory: 'adult-2' },
         parameters: { threshold: '0.4' },
+        callbacks: [ENDPOINT],
       },
       expect: { phase: 'Succeeded', results: within('adult-2'), failed: [] },
     },
@@ -60,7 +62,11 @@ export function demoTasks(run: number, recordings: readonly Recording[]): readon
     {
       name: `cancelled-${run}`,
       shows: 'somebody changes their mind while it runs',
-      spec: { model: POCKETSPHINX, dataset: { path: DATASET_PATH, directory: 'adult-1' } },
+      spec: {
+        model: POCKETSPHINX,
+        dataset: { path: DATASET_PATH, directory: 'adult-1' },
+        callbacks: [ENDPOINT],
+      },
       cancel: true,
       expect: { phase: 'Cancelled', ...nothing },
     },

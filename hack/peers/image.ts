@@ -6,14 +6,15 @@ import { BANNER } from '../build.ts';
 import { NODE_BASE } from '../cluster/base-images.ts';
 import { ROOT } from '../gen/files.ts';
 
-const REPOSITORY = 'localhost/analysis-operator/elsi-stand-in';
+/** Programs that stand in for other systems, by the folder of hack/ that holds their main.ts. */
+export type Peer = 'elsi-stand-in' | 'callback-receiver';
 
-/** Bundles the stand-in; the tag is a hash of the bundle, so a change is a new image for the cluster. */
-export async function standInImage() {
-  const context = join(ROOT, 'build', 'elsi-stand-in');
-  const outfile = join(context, 'elsi-stand-in.mjs');
+/** Bundles such a program; the tag is a hash of the bundle, so a change is a new image for the cluster. */
+export async function peerImage(peer: Peer) {
+  const context = join(ROOT, 'build', peer);
+  const outfile = join(context, 'app.mjs');
   await build({
-    entryPoints: [join(import.meta.dirname, 'main.ts')],
+    entryPoints: [join(ROOT, 'hack', peer, 'main.ts')],
     outfile,
     bundle: true,
     format: 'esm',
@@ -29,7 +30,7 @@ export async function standInImage() {
     .update(await readFile(outfile))
     .digest('hex');
   return {
-    tag: `${REPOSITORY}:${hash.slice(0, 12)}`,
+    tag: `localhost/analysis-operator/${peer}:${hash.slice(0, 12)}`,
     dockerfile: join(import.meta.dirname, 'Dockerfile'),
     context,
     offlineBase: NODE_BASE,

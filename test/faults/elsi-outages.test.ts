@@ -262,8 +262,9 @@ describe('E2 the leading elsi-sync loses the API server alone', () => {
             await elsi.shows(uid, 'COMPLETED');
             elsi.standIn.set(uid, { status_label: 'pending' });
           }
-          assert.equal(await first.exited(), 1, 'it says that it lost the lease');
+          await elsi.polls(4);
           assert.equal(relay.sent('PUT'), before, 'the old leader told something after the new one led');
+          assert.equal(await first.exited(), 1, 'it says that it lost the lease');
           await elsi.shows(uid, 'COMPLETED');
           const told = elsi.standIn.audit.map(({ status }) => status);
           assert.ok(told.lastIndexOf('RUNNING') < told.indexOf('COMPLETED'), told.join());

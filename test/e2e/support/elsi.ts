@@ -4,7 +4,7 @@ import { buildImage, loadImage } from '../../../hack/cluster/images.ts';
 import { parseOptions } from '../../../hack/cluster/options.ts';
 import { createProgress } from '../../../hack/cluster/progress.ts';
 import { type DeployedStandIn, deployStandIn } from '../../../hack/elsi-stand-in/deploy.ts';
-import { standInImage } from '../../../hack/elsi-stand-in/image.ts';
+import { peerImage } from '../../../hack/peers/image.ts';
 import { ROOT } from '../../../hack/gen/files.ts';
 import { helmPath } from '../../../hack/helm.ts';
 import { OPERATOR, site, TASKS } from './site.ts';
@@ -19,7 +19,7 @@ export async function connectElsi(models: Readonly<Record<string, string>>): Pro
 
 async function loadStandIn(): Promise<string> {
   const { name, state } = parseOptions({ driver: 'native' });
-  const { tag, dockerfile: file, context, offlineBase } = await standInImage();
+  const { tag, dockerfile: file, context, offlineBase } = await peerImage('elsi-stand-in');
   const progress = createProgress();
   await buildImage({ tag, file, context, buildArgs: { BASE: offlineBase } }, 'native', progress);
   await loadImage(tag, { driver: 'native', name, state }, progress);
