@@ -41,7 +41,7 @@ describe('the catalogue in models/', () => {
     });
 
     it(`${name} uses every parameter that it declares`, () => {
-      const command = spec.run.command.join(' ');
+      const command = (spec.run.command ?? []).join(' ');
       const unused = (spec.parameters ?? []).filter(
         (parameter) => !command.includes(`{param.${parameter.name}}`),
       );

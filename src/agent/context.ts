@@ -26,6 +26,10 @@ export interface AgentOptions {
   readonly listen: { readonly host?: string; readonly port: number };
   /** observe: called with the port once it answers. */
   readonly onListening?: (port: number) => void;
+  /** observe: where a worker finds its queue; on the loopback of the pod by default. */
+  readonly redis?: { readonly host: string; readonly port: number };
+  /** observe: called with the port of that queue once it answers. */
+  readonly onRedis?: (port: number) => void;
   /** observe: pause between two looks at the markers, in milliseconds. */
   readonly scanIntervalMs: number;
 }

@@ -39,6 +39,12 @@ export function judge(request: AgentRequest, tally: Tally, space: Space): AgentF
   return new AgentFailure(category, `${failed} of ${total} units failed${allowed}: ${list}${advice}`);
 }
 
+/** What a worker said about its failure, unless a full volume explains it. */
+export function judgeWorker(failure: AgentFailure | undefined, space: Space): AgentFailure | undefined {
+  if (failure === undefined || !isFull(space)) return failure;
+  return new AgentFailure('Storage', `${failure.message}; ${storageHint(space)}`);
+}
+
 function weightiest({ failed, failures }: Tally, space: Space): AgentCategory {
   if (isFull(space) && failed > (failures.get('InvalidInput')?.count ?? 0)) return 'Storage';
   return BY_WEIGHT.find((category) => failures.has(category)) ?? 'MissingOutput';

@@ -1,6 +1,6 @@
 /**
  * Native sidecar: tells progress on the pod network and records finished units where the model cannot write, so that a
- * further attempt may reuse them. A hint for people, never a verdict: an error here is logged and the next look goes on.
+ * further attempt may reuse them. For a worker it also is the queue. A hint for people, never a verdict: an error here is logged and the next look goes on.
  *
  * The loop works through the plan in order, so one marker at a time is looked for: an idle look costs one `open`,
  * however many units there are.
@@ -9,17 +9,21 @@ import type { Server, ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest, ProgressReport } from '../api/request.ts';
+import { WORKER } from '../api/worker.ts';
 import type { AgentOptions } from './context.ts';
 import { AgentFailure, shown } from './failure.ts';
 import { inspectOutput } from './inspect.ts';
 import { insidePod, readUntrusted, statUntrusted } from './paths.ts';
 import type { Unit } from './plan.ts';
+import { outOf } from './places.ts';
 import { openPlan } from './plan-file.ts';
 import type { Plan } from './plan-file.ts';
 import { Progress } from './progress.ts';
+import { type RedisServer, serveRedis } from './redis-server.ts';
 import { appendRecords, recordsOf } from './records.ts';
 import type { OutputRecord, UnitRecord } from './records.ts';
 import { UnitQueue } from './unit-queue.ts';
+import { WorkerDesk } from './worker-desk.ts';
 
 // An import of node:http makes Node load its fetch as well, which every step of every task would pay for.
 const { createServer } = process.getBuiltinModule('node:http');
@@ -43,7 +47,7 @@ interface Watch {
 
 /** Serves until the signal is aborted. Throws AgentError when there is no plan, or the port is taken. */
 export async function observe(request: AgentRequest, options: AgentOptions): Promise<void> {
-  const staging = insidePod(options.stagingRoot);
+  const staging = insidePod(options.stagingRoot, outOf(request));
   const plan = await openPlan(staging.plan);
   if (plan === undefined)
     throw new AgentFailure(
@@ -55,6 +59,8 @@ export async function observe(request: AgentRequest, options: AgentOptions): Pro
   const watch = { ...(await watchOf(request, staging, plan)), elapsed };
   const ids = { taskUID: request.task.uid, podUID: options.podUid };
   const report = (): ProgressReport => watch.progress.report(ids, elapsed());
+  using queues = await serveWorker(watch, options);
+  if (queues !== undefined) options.onRedis?.(queues.port);
   const server = await serve(report, options);
   try {
     await look(watch, options);
@@ -79,6 +85,16 @@ async function watchOf(
     if (request.run.per === 'Dataset' && unit.state === 'run') pending.push(unit);
   }
   return { request, staging, progress, recorded, queue: new UnitQueue(plan), pending, cursor: 0 };
+}
+
+/** The queues of a worker, before anything says that this container is ready; undefined for other models. */
+async function serveWorker(watch: Watch, options: AgentOptions): Promise<RedisServer | undefined> {
+  const { request, staging, progress, elapsed } = watch;
+  if (request.run.worker === undefined) return undefined;
+  const { now, log, redis = { host: WORKER.host, port: WORKER.port } } = options;
+  const tell = (share: number): void => progress.tell(share, elapsed());
+  const desk = new WorkerDesk({ request, file: staging.worker, progress: tell, log, now });
+  return serveRedis(desk, redis);
 }
 
 async function serve(report: () => ProgressReport, options: AgentOptions): Promise<Server> {

@@ -56,7 +56,10 @@ describe('joinBelow()', () => {
       fc.property(path, path, (one, two) => {
         let joined: string;
         try {
-          joined = stagingPaths(joinBelow('/store', one, 'dataset.path'), two, 'pod').pod;
+          joined = stagingPaths(joinBelow('/store', one, 'dataset.path'), {
+            taskUid: two,
+            podUid: 'pod',
+          }).pod;
         } catch (error) {
           assert.ok(error instanceof AgentFailure);
           return;

@@ -95,24 +95,33 @@ export interface StagingPaths {
   readonly control: string;
   readonly plan: string;
   readonly records: string;
+  /** What a worker said (worker-record.ts). */
+  readonly worker: string;
 }
 
-/** Names inside the staging directory of a pod. */
-export function insidePod(pod: string): Pick<StagingPaths, 'pod' | 'out' | 'control' | 'plan' | 'records'> {
+/** Names inside the staging directory of a pod; `out` is where the outputs appear in it. */
+export function insidePod(
+  pod: string,
+  out: string = STAGING.out,
+): Pick<StagingPaths, 'pod' | 'out' | 'control' | 'plan' | 'records' | 'worker'> {
   return {
     pod,
-    out: join(pod, STAGING.out),
+    out: join(pod, out),
     control: join(pod, STAGING.control),
     plan: join(pod, STAGING.plan),
     records: join(pod, STAGING.records),
+    worker: join(pod, STAGING.worker),
   };
 }
 
-export function stagingPaths(dataset: string, taskUid: string, podUid: string): StagingPaths {
+export function stagingPaths(
+  dataset: string,
+  pod: { readonly taskUid: string; readonly podUid: string; readonly out?: string },
+): StagingPaths {
   const outputs = join(dataset, STAGING.outputs);
   const allStaging = join(outputs, STAGING.staging);
-  const task = joinBelow(allStaging, taskUid, 'task.uid');
-  return { outputs, allStaging, task, ...insidePod(joinBelow(task, podUid, 'POD_UID')) };
+  const task = joinBelow(allStaging, pod.taskUid, 'task.uid');
+  return { outputs, allStaging, task, ...insidePod(joinBelow(task, pod.podUid, 'POD_UID'), pod.out) };
 }
 
 /** Makes the staging directory of the pod, one checked step after the other, so that no planted link is followed. */

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentRequest } from '../api/request.ts';
 import { STAGING } from '../api/request.ts';
+import { type WorkerSource, workerNames } from '../api/worker.ts';
 import { AgentFailure, shown } from './failure.ts';
 import { joinBelow, realBelow, stagingPaths } from './paths.ts';
 import type { StagingPaths } from './paths.ts';
@@ -24,7 +25,7 @@ export async function locate(request: AgentRequest, storeRoot: string, podUid: s
       `dataset.path ${shown(path)} is a file: name the directory of the dataset`,
     );
   }
-  const staging = stagingPaths(dataset, request.task.uid, podUid);
+  const staging = stagingPaths(dataset, { taskUid: request.task.uid, podUid, out: outOf(request) });
   return {
     dataset,
     staging,
@@ -33,6 +34,16 @@ export async function locate(request: AgentRequest, storeRoot: string, podUid: s
       relative: join(path, STAGING.outputs, request.outputName),
     },
   };
+}
+
+/** Where the outputs appear in a pod's staging. A worker makes, below what it is given, a directory for its task. */
+export function outOf(request: AgentRequest): string {
+  if (request.run.worker === undefined) return STAGING.out;
+  return `${STAGING.out}/${workerNames(workerSource(request)).task}`;
+}
+
+export function workerSource({ identity, task, dataset }: AgentRequest): WorkerSource {
+  return { identity, taskUid: task.uid, datasetPath: dataset.path };
 }
 
 function checkedName(name: string): string {

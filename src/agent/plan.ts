@@ -187,7 +187,7 @@ export function commandOf(request: AgentRequest, unit: Unit, mounts: Mounts): st
     ...parameterValues(request.parameters),
   };
   const file = request.run.per === 'File' ? { input: `${root}/${unit.inputs[0]?.path ?? ''}`, output } : {};
-  return expandCommand(request.run.command, { ...shared, ...file });
+  return expandCommand(request.run.command ?? [], { ...shared, ...file });
 }
 
 function namesOf(request: AgentRequest, unit: Unit): Names {

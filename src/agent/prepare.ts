@@ -91,7 +91,7 @@ async function makeStaging(places: Places): Promise<void> {
   for (const path of [out, control, records]) rmSync(path, { recursive: true, force: true });
   for (const path of [out, control]) {
     // oxlint-disable-next-line no-await-in-loop -- two directories
-    await mkdir(path);
+    await mkdir(path, { recursive: true });
     // oxlint-disable-next-line no-await-in-loop -- as above
     await chmod(path, 0o775);
   }

@@ -16,6 +16,8 @@ export class Progress {
   #endedEffort = 0;
   /** What was done before this pod's model started: it says nothing about its speed. */
   #givenEffort = 0;
+  /** The share of the work that the model itself says is done. */
+  #told = 0;
   #lastEndSeconds = 0;
   readonly #kind: Effort;
 
@@ -40,7 +42,15 @@ export class Progress {
     else this.#failed++;
   }
 
+  /** Takes the model's word for the share of the work that is done, from 0 to 1. */
+  tell(share: number, atSeconds: number): void {
+    if (share <= this.#told) return;
+    this.#told = share;
+    this.#lastEndSeconds = atSeconds;
+  }
+
   report(ids: { readonly taskUID: string; readonly podUID: string }, atSeconds: number): ProgressReport {
+    const done = Math.max(this.#endedEffort, this.#told * this.#effort);
     return {
       ...ids,
       unitsDone: this.#good,
@@ -49,8 +59,8 @@ export class Progress {
       percent: this.#percent(),
       work: {
         effort: this.#kind,
-        done: roundEffort(Math.max(0, this.#endedEffort - this.#givenEffort)),
-        left: roundEffort(Math.max(0, this.#effort - this.#endedEffort)),
+        done: roundEffort(Math.max(0, done - this.#givenEffort)),
+        left: roundEffort(Math.max(0, this.#effort - done)),
         sinceSeconds: Math.max(0, Math.round(atSeconds - this.#lastEndSeconds)),
       },
     };
@@ -60,6 +70,6 @@ export class Progress {
     const ended = this.#good + this.#failed;
     const share = this.#effort > 0 ? this.#endedEffort / this.#effort : ended / Math.max(1, this.#total);
     // Sums of seconds are not exact: all is done when every unit has ended.
-    return ended === this.#total ? 100 : Math.min(99, Math.floor(share * 100));
+    return ended === this.#total ? 100 : Math.min(99, Math.floor(Math.max(share, this.#told) * 100));
   }
 }

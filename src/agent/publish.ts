@@ -12,7 +12,7 @@ import { EXIT } from '../api/request.ts';
 import { inBatches, mapBounded } from '../lib/concurrent.ts';
 import type { AgentOptions } from './context.ts';
 import { AgentFailure, errorCode, isStorageError, shown } from './failure.ts';
-import { judge } from './judge.ts';
+import { judge, judgeWorker } from './judge.ts';
 import { inspectTarget, publishedReport } from './manifest.ts';
 import type { Target } from './manifest.ts';
 import { changedInputs, PathList } from './manifest-content.ts';
@@ -28,6 +28,7 @@ import type { StepResult } from './prepare.ts';
 import { spaceOf } from './space.ts';
 import { Tally } from './tally.ts';
 import { startVerification, verifyUnit } from './verify.ts';
+import { readWorkerRecord, workerFailure } from './worker-record.ts';
 
 const RENAME_TRIES = 5;
 /** Units whose verdicts are in memory together. */
@@ -62,6 +63,7 @@ async function verifyAndComplete(
   options: AgentOptions,
 ): Promise<void> {
   const plan = await ownPlan(places);
+  if (request.run.worker !== undefined) await checkWorker(places);
   const lists = await ManifestLists.start(places.staging.pod, request.inputs.root);
   try {
     const { tally, changed } = await verifyPlan(request, places, { plan, lists });
@@ -98,6 +100,15 @@ async function verifyPlan(
     await lists.drain();
   }
   return { tally, changed };
+}
+
+/** A worker could write beside its outputs, and so put a link in their place; and it may have said that it failed. */
+async function checkWorker(places: Places): Promise<void> {
+  const { out, pod, worker } = places.staging;
+  const failure = judgeWorker(workerFailure(await readWorkerRecord(worker)), await spaceOf(pod));
+  if (failure !== undefined) throw failure;
+  if ((await realpath(out).catch(() => undefined)) === out) return;
+  throw new AgentFailure('MissingOutput', `the worker removed its own output directory, or put a link there`);
 }
 
 async function ownPlan(places: Places): Promise<Plan> {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { absolutePath, listMap, quantity, rules } from './schema.ts';
+import { WORKER, WORKER_ENV } from './worker.ts';
 
 /** One element of a command template; `{input}`-like placeholders are filled per unit. */
 const argument = z.string().max(4096);
@@ -7,6 +8,8 @@ const argument = z.string().max(4096);
 const MAX_ARGUMENTS = 64;
 /** CEL's macros hand out elements, not positions, so the rule walks a literal list of every possible position. */
 const POSITIONS = `[${Array.from({ length: MAX_ARGUMENTS - 1 }, (_, i) => i).join(',')}]`;
+
+const celList = (texts: readonly string[]): string => `[${texts.map((text) => `'${text}'`).join(', ')}]`;
 
 const scratch = z
   .object({
@@ -50,8 +53,9 @@ export const run = z
       .array(argument)
       .min(1)
       .max(MAX_ARGUMENTS)
+      .optional()
       .describe(
-        'Argument vector. Placeholders: {input} {inputDir} {output} {outputDir} {rel} {reldir} {stem} {rec} {param.NAME}. No shell is involved unless the command names one; then pass placeholders as "$1", never inside the script.',
+        'Argument vector, required without worker. Placeholders: {input} {inputDir} {output} {outputDir} {rel} {reldir} {stem} {rec} {param.NAME}. No shell is involved unless the command names one; then pass placeholders as "$1", never inside the script.',
       )
       .meta(
         rules({
@@ -59,6 +63,12 @@ export const run = z
           message:
             'a placeholder may not stand inside a shell script: write ["sh", "-c", "run \\"$1\\"", "sh", "{input}"], so that a file name is never executed',
         }),
+      ),
+    worker: z
+      .enum(['Redis'])
+      .optional()
+      .describe(
+        "In place of command: the image's own entry point is a LAAC worker, which takes its task from a Redis queue, whatever its name, and reports there. The pod brings that queue. Needs per: Dataset.",
       ),
     workingDir: absolutePath().optional().describe("Working directory; the image's own by default."),
     env: z
@@ -84,4 +94,25 @@ export const run = z
       .default(10)
       .describe('Seconds between SIGTERM and SIGKILL when the task is cancelled, suspended or deleted.'),
   })
-  .describe('How the model is started.');
+  .describe('How the model is started.')
+  .meta(
+    rules(
+      {
+        rule: 'has(self.command) != has(self.worker)',
+        message:
+          'run needs either command or worker: Redis, and not both: the entry point of its image starts a worker',
+      },
+      {
+        rule: "!has(self.worker) || self.per == 'Dataset'",
+        message: 'worker: Redis needs per: Dataset: a worker takes one task and finds its inputs itself',
+      },
+      {
+        rule: `!has(self.worker) || !has(self.env) || !self.env.exists(e, e.name in ${celList(Object.keys(WORKER_ENV))})`,
+        message: `with worker: Redis, run.env may not set ${Object.keys(WORKER_ENV).join(', ')}: the operator sets these itself`,
+      },
+      {
+        rule: `!has(self.worker) || !has(self.scratch) || !self.scratch.exists(s, s.path == '${WORKER.datasets}' || s.path.startsWith('${WORKER.datasets}/'))`,
+        message: `with worker: Redis, scratch.path may not lie in ${WORKER.datasets}: the operator mounts the dataset there`,
+      },
+    ),
+  );

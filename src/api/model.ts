@@ -291,13 +291,18 @@ export const modelSpec = z
         message: 'an AnalysisModel is immutable: create a new object whose name carries the new version',
       },
       {
-        rule: "self.run.per != 'Dataset' || self.run.command.all(a, !a.matches('[{](input|output|rel|reldir|stem|rec)[}]'))",
+        rule: "self.run.per != 'Dataset' || !has(self.run.command) || self.run.command.all(a, !a.matches('[{](input|output|rel|reldir|stem|rec)[}]'))",
         message:
           'per: Dataset knows only {inputDir}, {outputDir} and {param.NAME}: {input}, {output}, {rel}, {reldir}, {stem} and {rec} need per: File or Directory',
       },
       {
-        rule: "self.run.per != 'Directory' || self.run.command.all(a, !a.contains('{input}') && !a.contains('{output}'))",
+        rule: "self.run.per != 'Directory' || !has(self.run.command) || self.run.command.all(a, !a.contains('{input}') && !a.contains('{output}'))",
         message: 'per: Directory works on {inputDir} and {outputDir}: {input} and {output} need per: File',
+      },
+      {
+        rule: '!has(self.run.worker) || !has(self.parameters) || self.parameters.size() == 0',
+        message:
+          'a model with worker: Redis takes no parameters, because its task cannot carry them: write fixed values into run.env',
       },
     ),
   );

@@ -8,9 +8,9 @@ export const MOUNT = {
   store: '/store',
   /** This pod's own staging directory; observe only. */
   staging: '/staging',
-  /** The dataset, read-only; model only. */
+  /** The dataset, read-only; model only, and not for a worker, which looks elsewhere (worker.ts). */
   data: '/data',
-  /** staging/out; model only. */
+  /** staging/out; likewise. */
   out: '/out',
   /** staging/ctl: the loop's plan and markers; model only, and only per File or Directory. */
   control: '/analysis',
@@ -35,7 +35,7 @@ export const agentRequest = z.object({
     createdAt: z.string(),
   }),
   model: z.object({ name: z.string(), uid: z.string(), image: z.string(), version: z.string() }),
-  run: modelSpec.shape.run.pick({ per: true, command: true }),
+  run: modelSpec.shape.run.pick({ per: true, command: true, worker: true }),
   inputs: modelSpec.shape.inputs,
   requires: modelSpec.shape.requires,
   outputs: modelSpec.shape.outputs,
@@ -150,4 +150,5 @@ export const STAGING = {
   control: 'ctl',
   plan: 'plan.json',
   records: 'units.jsonl',
+  worker: 'worker.json',
 } as const;

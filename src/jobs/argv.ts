@@ -5,7 +5,7 @@ import type { ModelSpec } from '../api/model.ts';
  * never as an argument of its own. Returns the problems, one sentence each.
  */
 export function dashProblems(
-  command: ModelSpec['run']['command'],
+  command: readonly string[],
   values: Readonly<Record<string, string>>,
   declared: NonNullable<ModelSpec['parameters']>,
 ): string[] {

@@ -2,6 +2,7 @@ import type { IPodTemplateSpec, IPodSpec } from 'kubernetes-models/v1';
 import { ANNOTATION, CONTAINER, LABEL, MANAGED_BY, OBSERVE_PORT } from '../api/keys.ts';
 import { MODEL_LOOP } from '../api/loop.ts';
 import { expandDataset } from '../api/template.ts';
+import { WORKER_ENV } from '../api/worker.ts';
 import { escapeExpansion } from './escape.ts';
 import { DEADLINE_SLACK_SECONDS, type JobDefaults } from './defaults.ts';
 import { type AttemptInput, requestOf } from './request.ts';
@@ -111,11 +112,20 @@ function agentContainer(step: 'prepare' | 'publish' | 'observe', defaults: JobDe
   };
 }
 
+const STARTED = {
+  httpGet: { path: '/healthz', port: OBSERVE_PORT },
+  periodSeconds: 1,
+  timeoutSeconds: 2,
+  failureThreshold: 300,
+};
+
 /** A native sidecar: it starts before the model and kubelet stops it after publish. */
 function observeContainer(input: AttemptInput, defaults: JobDefaults): Container {
   return {
     ...agentContainer('observe', defaults),
     restartPolicy: 'Always',
+    // A worker may give up when nothing listens at its first try, so it starts when its queue is there.
+    ...(input.model.spec.run.worker ? { startupProbe: STARTED } : {}),
     ports: [{ name: 'progress', containerPort: OBSERVE_PORT }],
     volumeMounts: observeMounts(input),
   };
@@ -149,9 +159,10 @@ function modelContainer(input: AttemptInput, defaults: JobDefaults): Container {
     name: CONTAINER.model,
     image,
     imagePullPolicy: defaults.imagePullPolicy,
-    command: modelCommand(input).map(escapeExpansion),
+    ...modelCommand(input),
     env: [
       { name: 'HOME', value: '/tmp' }, // writable for any uid; the catalogue may say otherwise below
+      ...(run.worker ? WORKER_VARIABLES : []),
       ...(run.env ?? []).map(({ name, value }) => ({ name, value: escapeExpansion(value) })),
       ...IDENTITY_ENV,
     ],
@@ -163,12 +174,18 @@ function modelContainer(input: AttemptInput, defaults: JobDefaults): Container {
   };
 }
 
-function modelCommand({ task, model, parameters }: AttemptInput): string[] {
+const WORKER_VARIABLES = Object.entries(WORKER_ENV).map(([name, value]) => ({ name, value }));
+
+/** Nothing for a worker: the entry point of its image starts it. */
+function modelCommand({ task, model, parameters }: AttemptInput): Pick<Container, 'command'> {
   const { run, inputs } = model.spec;
-  if (run.per !== 'Dataset') return ['/bin/sh', '-c', MODEL_LOOP, 'analysis-loop'];
-  return expandDataset(run.command, {
+  if (run.worker) return {};
+  if (run.per !== 'Dataset')
+    return { command: ['/bin/sh', '-c', MODEL_LOOP, 'analysis-loop'].map(escapeExpansion) };
+  const command = expandDataset(run.command ?? [], {
     root: inputs.root,
     directory: task.spec.dataset.directory,
     parameters,
   });
+  return { command: command.map(escapeExpansion) };
 }

@@ -46,7 +46,7 @@ export function requestOf(input: AttemptInput, operatorVersion: string): AgentRe
       createdAt: task.metadata.creationTimestamp,
     },
     model: { name: model.metadata.name, uid: model.metadata.uid, image: spec.image, version: spec.version },
-    run: { per: spec.run.per, command: spec.run.command },
+    run: { per: spec.run.per, command: spec.run.command, worker: spec.run.worker },
     inputs: spec.inputs,
     requires: spec.requires,
     outputs: spec.outputs,

@@ -1,9 +1,10 @@
 import type { IPodSpec } from 'kubernetes-models/v1';
 import { ANNOTATION } from '../api/keys.ts';
 import { MOUNT, REQUEST_FILE, STAGING } from '../api/request.ts';
+import { workerDataset } from '../api/worker.ts';
 import { escapeExpansion } from './escape.ts';
 import type { JobDefaults } from './defaults.ts';
-import type { AttemptInput } from './request.ts';
+import { type AttemptInput, identityOf } from './request.ts';
 
 type Volume = NonNullable<IPodSpec['volumes']>[number];
 type Mount = NonNullable<IPodSpec['containers'][number]['volumeMounts']>[number];
@@ -57,13 +58,34 @@ export function modelMounts(input: AttemptInput): Mount[] {
       ? []
       : [{ name: 'store', mountPath: MOUNT.control, subPathExpr: `${staging}/${STAGING.control}` }];
   return [
-    { name: 'store', mountPath: MOUNT.data, subPath: input.task.spec.dataset.path, readOnly: true },
-    { name: 'store', mountPath: MOUNT.out, subPathExpr: `${staging}/${STAGING.out}` },
+    ...(run.worker ? workerMounts(input) : [datasetMount(input, MOUNT.data), outputsMount(input, MOUNT.out)]),
     ...loop,
     { name: 'tmp', mountPath: '/tmp' },
     ...(run.shm ? [{ name: 'shm', mountPath: '/dev/shm' }] : []),
     ...(run.scratch ?? []).map((s, i) => ({ name: `scratch-${i}`, mountPath: s.path })),
   ];
+}
+
+/**
+ * A worker writes below its dataset, so its outputs are the one mount inside another. The place is sure to be there:
+ * prepare has made `<dataset>/outputs`. What was published is hidden from the worker, and so cannot be touched by it.
+ */
+function workerMounts(input: AttemptInput): Mount[] {
+  const { metadata, spec } = input.task;
+  const path = workerDataset({
+    identity: identityOf(input.task),
+    taskUid: metadata.uid,
+    datasetPath: spec.dataset.path,
+  });
+  return [datasetMount(input, path), outputsMount(input, `${path}/${STAGING.outputs}`)];
+}
+
+function datasetMount({ task }: AttemptInput, mountPath: string): Mount {
+  return { name: 'store', mountPath, subPath: task.spec.dataset.path, readOnly: true };
+}
+
+function outputsMount(input: AttemptInput, mountPath: string): Mount {
+  return { name: 'store', mountPath, subPathExpr: `${stagingPath(input)}/${STAGING.out}` };
 }
 
 /** Where the seed step sees the scratch volumes, beside the image's own content at the same paths. */

@@ -1,6 +1,7 @@
 import type { Step } from '../support/mutate.ts';
+import { WORKER_RULE_CASES } from './worker-rules.ts';
 
-type Change = readonly [path: string, value: unknown];
+export type Change = readonly [path: string, value: unknown];
 type Cases = Readonly<Record<string, readonly Change[]>>;
 
 /**
@@ -359,6 +360,7 @@ export const RULE_CASES: readonly RuleCase[] = [
     accepted: { directories: command('run', '{inputDir}', '{outputDir}', '{reldir}') },
     refused: { '{input}': command('run', '{input}'), '{output}': command('run', '--to={output}') },
   },
+  ...WORKER_RULE_CASES,
   {
     rule: 'metadata.name must be at most 63 letters, digits and dashes',
     kind: 'AnalysisModel',

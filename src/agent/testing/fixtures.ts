@@ -44,6 +44,8 @@ export interface RequestChanges {
   readonly identity?: string;
   readonly per?: AgentRequest['run']['per'];
   readonly command?: readonly string[];
+  /** In place of a command. */
+  readonly worker?: AgentRequest['run']['worker'];
   readonly root?: string;
   readonly include?: readonly string[];
   readonly audio?: AgentRequest['inputs']['audio'];
@@ -66,14 +68,14 @@ export const GOOD_MODEL = ['sh', '-c', `echo '${RTTM_LINE}' >"$2"`, 'model', '{i
 
 export function aRequest(changes: RequestChanges = {}): AgentRequest {
   const all = { ...USUAL, ...changes };
-  const { uid, identity = uid, per, command, maxFailedUnits, exitCodes, ...other } = all;
+  const { uid, identity = uid, per, command, worker, maxFailedUnits, exitCodes, ...other } = all;
   const { root, include, audio, effort, ...rest } = other;
   return agentRequest.parse({
     schema: 1,
     identity,
     task: { uid, name: 'demo', namespace: 'lab', attempt: 1, createdAt: '2026-01-01T00:00:00.000Z' },
     model: { name: 'vtc-2-0', uid: 'model-1', image: 'example.org/vtc@sha256:0', version: '2.0' },
-    run: { per, command },
+    run: worker === undefined ? { per, command } : { per: 'Dataset', worker },
     inputs: { root, include, audio, effort },
     failure: { maxFailedUnits, exitCodes },
     provenance: { method: 'automated', citation: 'A Paper (2026)', homepage: 'https://example.org/vtc' },
@@ -170,6 +172,7 @@ function aPod(
     log: () => undefined,
     now: () => new Date(),
     listen: { host: '127.0.0.1', port: 0 },
+    redis: { host: '127.0.0.1', port: 0 },
     scanIntervalMs: 20,
     ...changes,
   });

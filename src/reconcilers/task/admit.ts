@@ -37,7 +37,7 @@ export function admit(seen: Observed): Admission {
   const { spec } = found.model;
   const resolved = resolveParameters(spec.parameters ?? [], seen.task.spec.parameters ?? {});
   if (!resolved.ok) return refuse(resolved.problems.join('; '));
-  const dashes = dashProblems(spec.run.command, resolved.values, spec.parameters ?? []);
+  const dashes = dashProblems(spec.run.command ?? [], resolved.values, spec.parameters ?? []);
   if (dashes.length > 0) return refuse(dashes.join('; '));
   const retry = checkRetried(seen, { model: found.model, parameters: resolved.values });
   if (retry.verdict === 'refuse') return refuse(retry.message);
