@@ -93,7 +93,7 @@ async function serveWorker(watch: Watch, options: AgentOptions): Promise<RedisSe
   if (request.run.worker === undefined) return undefined;
   const { now, log, redis = { host: WORKER.host, port: WORKER.port } } = options;
   const tell = (share: number): void => progress.tell(share, elapsed());
-  const desk = new WorkerDesk({ request, file: staging.worker, progress: tell, log, now });
+  const desk = await WorkerDesk.open({ request, file: staging.worker, progress: tell, log, now });
   return serveRedis(desk, redis);
 }
 

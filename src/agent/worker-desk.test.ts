@@ -24,8 +24,8 @@ describe('the queues of a worker', () => {
   });
   afterEach(() => store.remove());
 
-  const desk = (changes: RequestChanges = {}): WorkerDesk =>
-    new WorkerDesk({
+  const desk = (changes: RequestChanges = {}): Promise<WorkerDesk> =>
+    WorkerDesk.open({
       request: aRequest({ uid: TASK, worker: 'Redis', dataset: { path: `lab/x_${DATASET}` }, ...changes }),
       file,
       progress: (share) => shares.push(share),
@@ -36,7 +36,7 @@ describe('the queues of a worker', () => {
     workerFailure(await readWorkerRecord(file))?.message;
 
   it('hold one task, as the dispatcher of the labs would write it, and then nothing', async () => {
-    const queues = desk();
+    const queues = await desk();
     assert.equal(await queues.pop('complete_task'), null);
     assert.deepEqual(JSON.parse((await queues.pop('run_vtc_2')) ?? ''), {
       task_id: TASK,
@@ -50,14 +50,14 @@ describe('the queues of a worker', () => {
   });
 
   it('give the task once, however many ask at the same time', async () => {
-    const queues = desk();
+    const queues = await desk();
     const given = await Promise.all(Array.from({ length: 8 }, () => queues.pop('run_vtc')));
     assert.equal(given.filter((task) => task !== null).length, 1);
   });
 
   it('name a directory where the worker sees it, and ELSI its own task', async () => {
     const elsi = 'ABCDEF00-0d52-4d0b-8b0d-7a8f3f9f5f11';
-    const queues = desk({
+    const queues = await desk({
       identity: `elsi:${elsi}`,
       dataset: { path: 'plain corpus', directory: 'child 1' },
     });
@@ -69,17 +69,23 @@ describe('the queues of a worker', () => {
   });
 
   it('give the task again to the worker of a pod that was started anew, and forget what was said before', async () => {
-    const before = desk();
+    const before = await desk();
     await before.pop('run_vtc');
     await before.push('fail_task', [mine({ reason: 'x' })]);
-    const after = desk();
+    const after = await desk();
     assert.notEqual(await after.pop('run_vtc'), null);
     assert.match((await verdict()) ?? '', /ended without reporting/);
   });
 
+  it('take down what is said to a sidecar that was started anew', async () => {
+    await (await desk()).pop('run_vtc');
+    await (await desk()).push('complete_task', [mine()]);
+    assert.equal(await verdict(), undefined);
+  });
+
   it('do not give the task away when nobody could know of it', async () => {
     file = join(store.root, 'nowhere', 'worker.json');
-    const queues = desk();
+    const queues = await desk();
     await assert.rejects(queues.pop('run_vtc'), /ENOENT/);
     await mkdir(join(store.root, 'nowhere'));
     assert.notEqual(await queues.pop('run_vtc'), null);
@@ -88,7 +94,7 @@ describe('the queues of a worker', () => {
   it('do not acknowledge what could not be written down', async () => {
     file = join(store.root, 'nowhere', 'worker.json');
     await mkdir(join(store.root, 'nowhere'));
-    const queues = desk();
+    const queues = await desk();
     await queues.pop('run_vtc');
     await rm(join(store.root, 'nowhere'), { recursive: true });
     await assert.rejects(queues.push('complete_task', [mine()]), /ENOENT/);
@@ -189,7 +195,7 @@ describe('the queues of a worker', () => {
   };
   for (const [what, row] of Object.entries(said))
     it(`take down ${what}`, async () => {
-      const queues = desk();
+      const queues = await desk();
       await queues.pop('run_vtc');
       for (const [queue, message] of row.messages) await queues.push(queue, [message]);
       const found = await verdict();
@@ -199,19 +205,19 @@ describe('the queues of a worker', () => {
     });
 
   it('take several messages of one push in their order', async () => {
-    const queues = desk();
+    const queues = await desk();
     await queues.pop('run_vtc');
     await queues.push('fail_task', [mine({ reason: 'first' }), mine({ reason: 'second' })]);
     assert.match((await verdict()) ?? '', /"first"/);
   });
 
   it('take down nothing from a worker that never took its task', async () => {
-    await desk().push('complete_task', [mine()]);
+    await (await desk()).push('complete_task', [mine()]);
     assert.match((await verdict()) ?? '', /ended without taking its task/);
   });
 
   it('take progress from any channel, and nothing else', async () => {
-    const queues = desk();
+    const queues = await desk();
     await queues.pop('run_vtc');
     queues.publish('any', mine({ completed_progress: 0.75 }));
     queues.publish('complete_task', mine());
@@ -221,7 +227,7 @@ describe('the queues of a worker', () => {
   });
 
   it('say little about what nobody understands', async () => {
-    const queues = desk();
+    const queues = await desk();
     for (let i = 0; i < 100; i++) queues.publish('any', '?');
     assert.equal(lines.length, 20);
   });

@@ -5,7 +5,7 @@
 import type { AgentRequest } from '../api/request.ts';
 import { workerDataset, workerNames } from '../api/worker.ts';
 import { workerSource } from './places.ts';
-import { quoted, type WorkerRecord, writeWorkerRecord } from './worker-record.ts';
+import { quoted, readWorkerRecord, type WorkerRecord, writeWorkerRecord } from './worker-record.ts';
 
 /** The queues as a connection sees them. Each may throw when the volume fails. */
 export interface Queues {
@@ -34,24 +34,34 @@ const MAX_COMPLAINTS = 20;
 export class WorkerDesk implements Queues {
   readonly #options: DeskOptions;
   readonly #task: string;
+  /** What was said in this pod; a sidecar that was started anew finds what the last one wrote. */
   #record: WorkerRecord | undefined;
+  /** Not kept: when the whole pod is started anew, its worker asks again. */
+  #handedOut = false;
   /** The end of the last write: one at a time, in order. */
   #written: Promise<unknown> = Promise.resolve();
   #complaints = 0;
 
-  constructor(options: DeskOptions) {
+  private constructor(options: DeskOptions, record: WorkerRecord | undefined) {
     this.#options = options;
+    this.#record = record;
     this.#task = workerNames(workerSource(options.request)).task;
+  }
+
+  /** Throws AgentError when the record of an earlier sidecar is damaged. */
+  static async open(options: DeskOptions): Promise<WorkerDesk> {
+    return new WorkerDesk(options, await readWorkerRecord(options.file));
   }
 
   /** The task at the first pop of any queue but those for reports, then null. */
   async pop(queue: string): Promise<string | null> {
-    if (this.#record !== undefined || REPORTS.includes(queue)) return null;
+    if (this.#handedOut || REPORTS.includes(queue)) return null;
+    this.#handedOut = true;
     const { request, now, log } = this.#options;
     try {
       await this.#save({ v: 1, handedAt: now().toISOString(), queue, completed: false });
     } catch (error) {
-      this.#record = undefined; // it was not handed out
+      this.#handedOut = false;
       throw error;
     }
     log(`handed the task out on ${quoted(queue, 64)}`);

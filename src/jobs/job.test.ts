@@ -51,6 +51,10 @@ const golden: Record<string, AttemptInput> = {
     attempt: 3,
     parameters: { batch: '4' },
   }),
+  worker: input({
+    task: aTask({ dataset: { path: 'lab 1/corpus_0a0b0c0d-1111-2222-3333-444444444444' } }),
+    model: aModel({ run: { per: 'Dataset', worker: 'Redis', env: [{ name: 'VTC_DEVICE', value: 'gpu' }] } }),
+  }),
 };
 
 describe('desiredJob()', () => {
