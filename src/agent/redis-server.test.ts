@@ -84,7 +84,7 @@ describe('the Redis server of a pod', () => {
     'what is not spoken': [
       ['GET x', "-ERR unknown command 'GET': here is the queue of one worker, not a Redis\r\n"],
       [
-        `${'X'.repeat(500)}`,
+        'X'.repeat(500),
         `-ERR unknown command '${'X'.repeat(64)}': here is the queue of one worker, not a Redis\r\n`,
       ],
       ['AUTH secret', "-ERR unknown command 'AUTH': here is the queue of one worker, not a Redis\r\n"],

@@ -7,7 +7,7 @@ import { run } from '../../../hack/cluster/exec.ts';
 import { buildImage, loadImage } from '../../../hack/cluster/images.ts';
 import { parseOptions } from '../../../hack/cluster/options.ts';
 import { createProgress } from '../../../hack/cluster/progress.ts';
-import { operatorImage } from '../../../hack/demo/images.ts';
+import { type ImageSpec, operatorImage } from '../../../hack/demo/images.ts';
 import { createKube, type Kube } from '../../../hack/demo/kube.ts';
 import { ROOT } from '../../../hack/gen/files.ts';
 import { helmPath } from '../../../hack/helm.ts';
@@ -51,7 +51,7 @@ const NAMESPACES = Object.keys(STORES).filter((name): name is Namespace => Objec
 export const OWNER = { uid: 1234, gid: 2345 };
 export const MODEL_IMAGE = 'localhost/analysis-operator/sh-model:test';
 const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
-const SET_UP_MS = 45 * 60_000;
+export const SET_UP_MS = 45 * 60_000;
 
 let opened: Site | undefined;
 let client: Api | undefined;
@@ -88,9 +88,10 @@ async function open(): Promise<Site> {
     kubeconfig,
   };
   await close(here); // what an interrupted run left
-  const operator = await provideImages({ driver: 'native', name: options.name, state: options.state });
+  const operator = await operatorImage();
+  await provideImages([operator, testImage('sh-model', MODEL_IMAGE)]);
   await createNamespaces(here);
-  await installChart(here, operator);
+  await installChart(here, operator.tag);
   return here;
 }
 
@@ -102,23 +103,21 @@ async function read(api: Api, path: string): Promise<unknown> {
   throw new Error(`GET ${path}: ${status} ${JSON.stringify(body).slice(0, 300)}`);
 }
 
-/** Returns the tag of the operator's image. */
-async function provideImages(target: Parameters<typeof loadImage>[1]): Promise<string> {
+/** Builds images where they changed, and brings them to the cluster's node. */
+export async function provideImages(images: readonly ImageSpec[]): Promise<void> {
+  const options = parseOptions({ driver: 'native' });
   const progress = createProgress();
-  const operator = await operatorImage();
-  const context = join(ROOT, 'test/images/sh-model');
-  const model = {
-    tag: MODEL_IMAGE,
-    dockerfile: join(context, 'Dockerfile'),
-    context,
-    offlineBase: undefined,
-  };
-  for (const { tag, dockerfile, context: directory, offlineBase } of [operator, model]) {
+  for (const { tag, dockerfile, context, offlineBase } of images) {
     const buildArgs: Record<string, string> = offlineBase ? { BASE: offlineBase } : {};
-    await buildImage({ tag, file: dockerfile, context: directory, buildArgs }, 'native', progress);
-    await loadImage(tag, target, progress);
+    await buildImage({ tag, file: dockerfile, context, buildArgs }, 'native', progress);
+    await loadImage(tag, { driver: 'native', name: options.name, state: options.state }, progress);
   }
-  return operator.tag;
+}
+
+/** An image of test/images. */
+export function testImage(directory: string, tag: string): ImageSpec {
+  const context = join(ROOT, 'test/images', directory);
+  return { tag, dockerfile: join(context, 'Dockerfile'), context };
 }
 
 async function createNamespaces({ kube }: Site): Promise<void> {
