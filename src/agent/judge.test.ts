@@ -1,8 +1,8 @@
 import { describe, it } from 'mocha';
 import assert from 'node:assert/strict';
-import type { AgentCategory } from './failure.ts';
+import { type AgentCategory, AgentFailure } from './failure.ts';
 import { aRequest } from './testing/fixtures.ts';
-import { judge } from './judge.ts';
+import { judge, judgeWorker } from './judge.ts';
 import { Tally } from './tally.ts';
 import type { Verdict } from './verify.ts';
 
@@ -99,5 +99,23 @@ describe('judge()', () => {
       failure?.message,
       '2 of 2 units failed: "b" has OutOfMemory; "a" has MissingOutput. Raise resources.memory of the model',
     );
+  });
+});
+
+describe('judgeWorker()', () => {
+  const failure = new AgentFailure('ModelError', 'the worker reported a failure: "x"');
+
+  it('lets the outputs decide when the worker reported completion', () => {
+    assert.equal(judgeWorker(undefined, { freeBytes: 0, totalBytes: 1e10 }), undefined);
+  });
+
+  it('takes the worker at its word when it failed', () => {
+    assert.equal(judgeWorker(failure, ROOMY), failure);
+  });
+
+  it('blames a full volume, and still says what the worker said', () => {
+    const judged = judgeWorker(failure, { freeBytes: 4096, totalBytes: 1e10 });
+    assert.equal(judged?.category, 'Storage');
+    assert.match(judged.message, /reported a failure: "x"; the volume is full \(4096 of/);
   });
 });
