@@ -79,6 +79,7 @@ describe('CommandReader', () => {
     'too many arguments': ['*65\r\n', /at most 64/],
     'a number beyond all bounds': ['*1\r\n$9999999999\r\n', /longer than/],
     'a header without end': ['*0000000000000000000', /expected/],
+    'an argument that ends otherwise': ['*1\r\n$1\r\na.\n', /longer than its header/],
     'an argument that is longer than it says': ['*1\r\n$1\r\nabc', /longer than its header/],
   };
   for (const [what, [stream, message]] of Object.entries(broken))
