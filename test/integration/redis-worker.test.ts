@@ -141,6 +141,24 @@ for (const [client, requirements] of Object.entries(CLIENTS))
       assert.match(publish.report.message, /"raw\/fail_b.txt" was not written/);
     });
 
+    it('tells its reason before an error that it did not expect ends it', async () => {
+      const raised = await runPod({ 'raise_a.txt': 'x' });
+      assert.equal(raised.worker.code, 1);
+      assert.match(
+        raised.worker.stderr.trimEnd(),
+        /RuntimeError: nobody expected raise_a.txt$/,
+        'the last line of its log',
+      );
+      assert.deepEqual(raised.log.slice(1), ['the worker reported a failure: "nobody expected raise_a.txt"']);
+    });
+
+    it('has failed when it leaves without a word', async () => {
+      const { worker, publish, log } = await runPod({ 'a.txt': 'x', 'quit.txt': 'x' });
+      assert.equal(worker.code, 0, worker.stderr);
+      assert.equal(log.length, 1);
+      assert.equal(publish.report.category, 'ModelError');
+    });
+
     it('is not believed when its progress comes where completions belong', async () => {
       const { worker, publish } = await runPod({ 'old.txt': 'x' });
       assert.equal(worker.code, 0, worker.stderr);
