@@ -14,11 +14,14 @@ export type ImageSpec = {
 
 export const OPERATOR_REPOSITORY = 'localhost/analysis-operator';
 
-/** The models' images carry the tags that the catalogue names. */
+/** The images of the demo's models carry the tags that the catalogue names. */
 export const MODEL_IMAGES: readonly ImageSpec[] = [
   modelImage('silero-vad', '6.2.3'),
   modelImage('pocketsphinx', '5.1.1'),
 ];
+
+/** ChildProject, which computes acoustics and metrics; not a part of the demo. */
+export const CHILDPROJECT_IMAGE: ImageSpec = modelImage('childproject', '0.4.6');
 
 function modelImage(name: string, version: string): ImageSpec {
   const context = join(ROOT, 'images', 'models', name);

@@ -3,6 +3,7 @@ import { run } from '../cluster/exec.ts';
 import { helmPath } from '../helm.ts';
 import type { Access, Kube } from './kube.ts';
 import { CLAIM, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, VOLUME } from './names.ts';
+import { POCKETSPHINX, SILERO } from './tasks.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
@@ -89,12 +90,15 @@ export async function installChart(
   });
 }
 
-/** Applies the catalogue. A model that differs from the installed one of the same name is replaced: it is immutable. */
+/**
+ * Applies the demo's models of the catalogue. One that differs from the installed one of the same name is replaced: it is
+ * immutable.
+ */
 export async function applyModels(kube: Kube): Promise<void> {
-  const directory = join(ROOT, 'models');
-  const applied = await kube.attempt(['apply', '-f', directory]);
+  const files = [SILERO, POCKETSPHINX].flatMap((name) => ['-f', join(ROOT, 'models', `${name}.yaml`)]);
+  const applied = await kube.attempt(['apply', ...files]);
   if (applied.code === 0) return;
   if (!applied.stderr.includes('immutable'))
-    throw new Error(`kubectl apply -f models: ${applied.stderr.trim()}`);
-  await kube.run(['replace', '--force', '-f', directory]);
+    throw new Error(`kubectl apply ${files.join(' ')}: ${applied.stderr.trim()}`);
+  await kube.run(['replace', '--force', ...files]);
 }

@@ -32,7 +32,8 @@ export async function dataset(
   return name;
 }
 
-async function own(path: string): Promise<void> {
+/** Gives a tree of the store to the user of the tasks' pods. */
+export async function own(path: string): Promise<void> {
   await chown(path, OWNER.uid, OWNER.gid);
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
     if (!entry.isSymbolicLink()) await chown(join(entry.parentPath, entry.name), OWNER.uid, OWNER.gid);
