@@ -27,7 +27,7 @@ describe('the catalogue in models/', () => {
   it('has the models that the demo asks for, and one of each that ELSI may ask for', () => {
     const names = models.map(({ name }) => name);
     for (const name of [POCKETSPHINX, SILERO]) assert.ok(names.includes(name), name);
-    for (const asked of ['acoustics', 'metrics'])
+    for (const asked of ['vtc-1', 'vtc-2', 'alice', 'acoustics', 'w2v2', 'metrics'])
       assert.ok(
         names.some((name) => name.startsWith(`${asked}-`)),
         asked,

@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { CATEGORIES } from '../../src/jobs/categories.ts';
 import { crdFiles } from './crd-files.ts';
 import { ROOT, stale } from './files.ts';
-import { referenceFiles, withReference } from './reference.ts';
+import { modelCoverage } from './model-coverage.ts';
+import { referenceFiles, withGenerated } from './reference.ts';
 import { structural } from './structural.ts';
 import { valuesSchemaFiles } from './values-schema.ts';
 
@@ -19,6 +20,9 @@ describe('generated files', () => {
   });
   it('are up to date: the reference in docs/kinds (node hack/gen-docs.ts)', async () => {
     assert.deepEqual(await stale(await referenceFiles()), []);
+  });
+  it('are up to date: what is tested of each model, in docs/models.md (node hack/gen-docs.ts)', async () => {
+    assert.deepEqual(await stale(await modelCoverage()), []);
   });
   it('are reported by path when they are not', async () => {
     assert.deepEqual(await stale({ 'crds/analysistasks.yaml': 'old', 'no/such/file': '' }), [
@@ -101,19 +105,20 @@ describe('structural()', () => {
   });
 });
 
-describe('withReference()', () => {
+describe('withGenerated()', () => {
   const begin = '<!-- generated:begin: hack/gen-docs.ts writes what follows, from src/api -->';
   const page = `# Kind\n\nBy hand.\n\n${begin}\nold\n<!-- generated:end -->\nAlso by hand.\n`;
 
   it('replaces what is between the markers, and nothing else', () => {
     assert.equal(
-      withReference(page, 'new', 'kind.md'),
+      withGenerated('new', { page, path: 'kind.md', source: 'src/api' }),
       `# Kind\n\nBy hand.\n\n${begin}\n\nnew\n<!-- generated:end -->\nAlso by hand.\n`,
     );
   });
 
   it('names the page that has no markers', () => {
-    assert.throws(() => withReference('# Kind\n', 'new', 'kind.md'), /kind\.md must contain the lines/);
+    const broken = { page: '# Kind\n', path: 'kind.md', source: 'src/api' };
+    assert.throws(() => withGenerated('new', broken), /kind\.md must contain the lines/);
   });
 });
 

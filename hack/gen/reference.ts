@@ -4,7 +4,6 @@ import { KINDS, rootRules, sections } from './crd.ts';
 import { type Generated, ROOT } from './files.ts';
 import type { SchemaNode } from './structural.ts';
 
-const BEGIN = '<!-- generated:begin: hack/gen-docs.ts writes what follows, from src/api -->';
 const END = '<!-- generated:end -->';
 
 type KindSource = (typeof KINDS)[number];
@@ -13,17 +12,27 @@ type KindSource = (typeof KINDS)[number];
 export async function referenceFiles(): Promise<Generated> {
   const pages = KINDS.map(async (source) => {
     const path = `docs/kinds/${source.kind.toLowerCase()}.md`;
-    return [path, withReference(await readFile(join(ROOT, path), 'utf8'), reference(source), path)] as const;
+    const page = await readFile(join(ROOT, path), 'utf8');
+    return [path, withGenerated(reference(source), { page, path, source: 'src/api' })] as const;
   });
   return Object.fromEntries(await Promise.all(pages));
 }
 
-/** Puts `text` between the markers of `page`. */
-export function withReference(page: string, text: string, path: string): string {
-  const from = page.indexOf(BEGIN);
+/** A page with a part that is generated. */
+interface Page {
+  readonly page: string;
+  readonly path: string;
+  /** What the part is made from, as its marker says. */
+  readonly source: string;
+}
+
+/** Puts `text` between the markers of a page. */
+export function withGenerated(text: string, { page, path, source }: Page): string {
+  const begin = `<!-- generated:begin: hack/gen-docs.ts writes what follows, from ${source} -->`;
+  const from = page.indexOf(begin);
   const to = page.indexOf(END);
-  if (from < 0 || to < from) throw new Error(`${path} must contain the lines "${BEGIN}" and "${END}"`);
-  return `${page.slice(0, from)}${BEGIN}\n\n${text}\n${page.slice(to)}`;
+  if (from < 0 || to < from) throw new Error(`${path} must contain the lines "${begin}" and "${END}"`);
+  return `${page.slice(0, from)}${begin}\n\n${text}\n${page.slice(to)}`;
 }
 
 function reference(source: KindSource): string {

@@ -115,6 +115,7 @@ describe('ChildProject on real speech', () => {
     assert.equal((await ended('early')).phase, 'Failed');
     await corpus('speech', await Promise.all(ids().map(async (id) => annotated(id))));
     await task('pitch', { model: acoustics, dataset: { path: 'speech' } });
+    await task('part', { model: acoustics, dataset: { path: 'speech', directory: 'child 1/day_1' } });
     await corpus('damaged', damaged());
     await task('damaged', { model: acoustics, dataset: { path: 'damaged' } });
     for (const [name, parameters] of Object.entries(METRICS))
@@ -143,13 +144,13 @@ describe('ChildProject on real speech', () => {
     ];
   }
 
-  it('acoustics says what must run first, when the VTC annotations are not there', async () => {
+  it('acoustics-0-4-6 says what must run first, when the VTC annotations are not there', async () => {
     const { reason, message = '' } = await ended('early');
     assert.equal(reason, 'InvalidInput');
     assert.match(message, /annotations\/vtc\/converted.*run the analysis that makes it first/);
   });
 
-  it("acoustics gives the numbers of the labs' own call, one file for each recording", async () => {
+  it("acoustics-0-4-6 gives the numbers of the labs' own call, one file for each recording", async () => {
     const status = await ended('pitch');
     assert.equal(status.phase, 'Succeeded', status.message);
     const outputs = ids().map((id) => `raw/${path[id].replace('.wav', '.csv')}`);
@@ -168,13 +169,23 @@ describe('ChildProject on real speech', () => {
     }
   });
 
-  it('acoustics starts as many processes as its CPU limit allows', async () => {
+  it('acoustics-0-4-6 works on a directory of the dataset', async () => {
+    const status = await ended('part');
+    assert.equal(status.phase, 'Succeeded', status.message);
+    const files = await tree('speech/outputs/part/raw');
+    assert.deepEqual(
+      files,
+      ids().flatMap((id) => (id === 'conversation' ? ['child 1/day_1/conversation.csv'] : [])),
+    );
+  });
+
+  it('acoustics-0-4-6 starts as many processes as its CPU limit allows', async () => {
     const { attempt } = await ended('pitch');
     const log = await site().kube.run(['logs', `job/${attempt?.jobName ?? ''}`, '-n', TASKS]);
     assert.match(log, / 1 processes at most/);
   });
 
-  it('acoustics that lost recordings and ends with 0 has failed, and names what is missing', async () => {
+  it('acoustics-0-4-6 that lost recordings and ends with 0 has failed, and names what is missing', async () => {
     const { phase, reason, message = '' } = await ended('damaged');
     assert.deepEqual([phase, reason], ['Failed', 'MissingOutput'], message);
     assert.match(message, /2 of 3 units/);
@@ -194,7 +205,7 @@ describe('ChildProject on real speech', () => {
     'by-recording': directMetrics('lena', 'set="its", by="recording_filename"'),
   };
   for (const [name, call] of Object.entries(CALLS)) {
-    it(`metrics ${Object.values(METRICS[name] ?? {}).join(' ')} gives ChildProject's own table`, async () => {
+    it(`metrics-0-4-6 ${Object.values(METRICS[name] ?? {}).join(' ')} gives ChildProject's own table`, async () => {
       const status: TaskStatus = await ended(name);
       assert.equal(status.phase, 'Succeeded', status.message);
       const expected = (await direct('speech', call)).get('metrics.csv') ?? '';
