@@ -9,8 +9,12 @@ import { type Generated, ROOT } from './files.ts';
 import { withGenerated } from './reference.ts';
 
 const PAGE = 'docs/models.md';
-/** Tests whose titles begin with the name of the catalogue's entry that they are about. */
-const TESTS = ['test/e2e/childproject.test.ts', 'test/e2e/labs-models.test.ts'];
+/** Tests whose titles begin with the entries that they are about: "NAME says" or "NAME and NAME wait". */
+const TESTS = [
+  'test/e2e/childproject.test.ts',
+  'test/e2e/labs-models.test.ts',
+  'test/integration/catalogue.test.ts',
+];
 
 /** An entry of the catalogue. */
 interface Entry {
@@ -53,9 +57,10 @@ async function testTitles(): Promise<readonly string[]> {
 }
 
 function row({ name, spec }: Entry, titles: readonly string[]): string {
-  const own = titles
-    .filter((title) => title.startsWith(`${name} `))
-    .map((title) => title.slice(name.length + 1));
+  const own = titles.flatMap((title) => {
+    const [, names = '', says = ''] = /^(\S+(?: and \S+)*) (.*)$/.exec(title) ?? [];
+    return names.split(' and ').includes(name) ? [says] : [];
+  });
   const tests = own.length === 0 ? '`make demo` compares its results' : own.join('; ');
   const contract = spec.outputs.map(
     ({ path, allowEmpty }) => `\`${path}\`${allowEmpty ? ' (may be empty)' : ''}`,

@@ -1,22 +1,16 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parse } from 'yaml';
-import { z } from 'zod';
 import { buildah } from '../../../hack/cluster/buildah.ts';
-import { ROOT } from '../../../hack/gen/files.ts';
-import { type ModelSpecInput, modelSpec } from '../../../src/api/model.ts';
+import type { ModelSpecInput } from '../../../src/api/model.ts';
+import { catalogueSpec } from '../../support/catalogue.ts';
 import { model } from './work.ts';
-
-const entry = z.object({ spec: z.custom<ModelSpecInput>((spec) => modelSpec.safeParse(spec).success) });
 
 /**
  * Installs a model of the catalogue as it is, but for what `changes` says; one lost unit and one failed attempt end the
  * task. Returns its name.
  */
-export async function fromCatalogue(file: string, changes: Partial<ModelSpecInput>): Promise<string> {
-  const { spec } = entry.parse(parse(await readFile(join(ROOT, 'models', `${file}.yaml`), 'utf8')));
+export async function fromCatalogue(name: string, changes: Partial<ModelSpecInput>): Promise<string> {
+  const spec = await catalogueSpec(name);
   const failure = { ...spec.failure, maxAttempts: 1, maxFailedUnits: 0 };
-  return model(file, { ...spec, failure, ...changes });
+  return model(name, { ...spec, failure, ...changes });
 }
 
 export interface OutsideRun {
