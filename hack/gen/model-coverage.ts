@@ -74,7 +74,7 @@ function what(image: string): string {
 }
 
 /** The program's own line; of a script, the lines that start the model. */
-function command({ run: { per, command: argv } }: ModelSpec): string {
+function command({ run: { per, command: argv = [] } }: ModelSpec): string {
   const script = argv[1] === '-c' ? (argv[2] ?? '') : undefined;
   const lines = script?.split('\n').filter((line) => /^\s*(\/app\/\S+\.sh|uv run|python "\$core)/.test(line));
   const shown = (lines ?? [argv.join(' ')]).map((line) => `\`${line.trim().replace(/ \|\| exit$/, '')}\``);
