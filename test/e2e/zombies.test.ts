@@ -109,7 +109,7 @@ async function theEnd(name: string): Promise<{ readonly pod: string | undefined;
 
 const ZOMBIES: Scenarios = {
   'after the replacement has published: the published result stays as it is': async () => {
-    const name = 'second';
+    const name = 'outlived';
     const { first, zombie } = await givenUp(name);
     await openGate(name, 'replacement');
     const before = await theEnd(name);

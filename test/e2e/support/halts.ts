@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { run } from '../../../hack/cluster/exec.ts';
 import { wav } from '../../../src/agent/testing/fixtures.ts';
 import { eventually } from '../../support/eventually.ts';
-import { go, hasReported, PROCESS, processesOf, stateOf } from './processes.ts';
+import { PROCESS, processesOf, stateOf } from './processes.ts';
 import { openGate, podOf, wholeModel } from './scripts.ts';
 import { site, TASKS } from './site.ts';
 import { dataset, get, onStore, task, until } from './work.ts';
@@ -57,6 +57,10 @@ async function plug(file: string): Promise<() => Promise<void>> {
   };
 }
 
+/** In a process of its own, because this one may be busy with other scenarios in that moment. */
+const STOP_ONCE_WRITTEN =
+  'until [ -s "/proc/$1/root/dev/termination-log" ]; do [ -e "/proc/$1" ] || exit 1; done; kill -STOP "$1"';
+
 /** What publish has to remove between its report and its end, so that there is time to stop it. */
 const LEFTOVERS = 30_000;
 
@@ -67,9 +71,8 @@ export async function heldAfterReport(name: string, more: Parameters<typeof whol
   const place = onStore(join(name, 'outputs/.staging', uid, 'an-earlier-pod'));
   await mkdir(place);
   await run('sh', ['-c', 'cd "$1" && seq "$2" | xargs touch', 'sh', place, String(LEFTOVERS)]);
-  go(held.pid);
-  await eventually('publish reports', () => hasReported(held.pid), HOLD_MS, 1);
-  process.kill(held.pid, 'SIGSTOP');
+  const stop = `kill -CONT "$1"; ${STOP_ONCE_WRITTEN}`;
+  await run('timeout', [String(HOLD_MS / 1000), 'sh', '-c', stop, 'sh', String(held.pid)]);
   await stopped(held.pid);
   assert.ok(existsSync(onStore(`${name}/outputs/${name}/manifest.json`)));
   return held;

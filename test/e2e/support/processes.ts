@@ -62,7 +62,3 @@ export const go = (pid: number): void => void process.kill(pid, 'SIGCONT');
 /** One letter, such as T for stopped; undefined when the process has ended. */
 export const stateOf = (pid: number): string | undefined =>
   /^State:\s*(\w)/m.exec(text(`/proc/${pid}/status`))?.[1];
-
-/** Whether a container's main process has written its termination message. */
-export const hasReported = (pid: number): true | undefined =>
-  text(`/proc/${pid}/root/dev/termination-log`) === '' ? undefined : true;
