@@ -7,7 +7,7 @@ import { wav } from '../../../src/agent/testing/fixtures.ts';
 import { eventually } from '../../support/eventually.ts';
 import { PROCESS, processesOf, stateOf } from './processes.ts';
 import { openGate, podOf, wholeModel } from './scripts.ts';
-import { site, TASKS } from './site.ts';
+import { OWNER, site, TASKS } from './site.ts';
 import { dataset, get, onStore, task, until } from './work.ts';
 
 /* Tasks whose publish step is held at a chosen moment, to see what becomes of them then. */
@@ -71,6 +71,7 @@ export async function heldAfterReport(name: string, more: Parameters<typeof whol
   const place = onStore(join(name, 'outputs/.staging', uid, 'an-earlier-pod'));
   await mkdir(place);
   await run('sh', ['-c', 'cd "$1" && seq "$2" | xargs touch', 'sh', place, String(LEFTOVERS)]);
+  await run('chown', ['-R', `${OWNER.uid}:${OWNER.gid}`, place]); // else publish may not remove them, and is done at once
   const stop = `kill -CONT "$1"; ${STOP_ONCE_WRITTEN}`;
   await run('timeout', [String(HOLD_MS / 1000), 'sh', '-c', stop, 'sh', String(held.pid)]);
   await stopped(held.pid);
