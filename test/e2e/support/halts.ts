@@ -3,9 +3,10 @@ import { existsSync } from 'node:fs';
 import { constants, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../../hack/cluster/exec.ts';
+import { STAGING } from '../../../src/api/request.ts';
 import { wav } from '../../../src/agent/testing/fixtures.ts';
 import { eventually } from '../../support/eventually.ts';
-import { PROCESS, processesOf, stateOf } from './processes.ts';
+import { hasOpen, PROCESS, processesOf, stateOf } from './processes.ts';
 import { openGate, podOf, wholeModel } from './scripts.ts';
 import { OWNER, site, TASKS } from './site.ts';
 import { dataset, get, onStore, task, until } from './work.ts';
@@ -21,6 +22,7 @@ export interface Held {
 }
 
 const HOLD_MS = 60_000;
+const RECORDS = STAGING.records;
 
 /** Stops publish near its start: the model has ended well, and nothing is published. */
 export async function heldBeforeRename(name: string, more: Parameters<typeof wholeModel>[2]): Promise<Held> {
@@ -30,11 +32,13 @@ export async function heldBeforeRename(name: string, more: Parameters<typeof who
   const { metadata: pod } = await podOf(name);
   await until(name, 'Running', ({ phase }) => phase === 'Running');
   const uid = (await get(name))?.metadata.uid ?? '';
-  const records = onStore(join(name, 'outputs/.staging', uid, pod.uid, 'units.jsonl'));
+  const records = onStore(join(name, 'outputs/.staging', uid, pod.uid, RECORDS));
   const release = await plug(records);
   await openGate(name, 'go');
-  const find = (): number | undefined => processesOf(pod.uid, PROCESS.publish)[0];
-  const pid = await eventually(`publish of ${name} runs`, find, HOLD_MS);
+  // Not before it reads the volume: while Node starts, no handler is there yet, and a SIGTERM would be lost.
+  const find = (): number | undefined =>
+    processesOf(pod.uid, PROCESS.publish).find((one) => hasOpen(one, RECORDS));
+  const pid = await eventually(`publish of ${name} reads its records`, find, HOLD_MS);
   process.kill(pid, 'SIGSTOP');
   await stopped(pid);
   await release();

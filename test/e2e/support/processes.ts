@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { eventually } from '../../support/eventually.ts';
 
 /* Containers' processes, as the machine that is the cluster's node sees them. */
@@ -62,3 +62,13 @@ export const go = (pid: number): void => void process.kill(pid, 'SIGCONT');
 /** One letter, such as T for stopped; undefined when the process has ended. */
 export const stateOf = (pid: number): string | undefined =>
   /^State:\s*(\w)/m.exec(text(`/proc/${pid}/status`))?.[1];
+
+/** Whether a process has a file of this name open. */
+export function hasOpen(pid: number, name: string): boolean {
+  try {
+    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    return links.some((link) => link.endsWith(`/${name}`));
+  } catch {
+    return false; // it has ended, or closed one meanwhile
+  }
+}
