@@ -8,12 +8,11 @@ import { CHILDPROJECT_IMAGE, MODEL_IMAGES } from '../../hack/demo/images.ts';
 import { fetchSpeech } from '../../hack/demo/sources.ts';
 import { wav } from '../../src/agent/testing/fixtures.ts';
 import type { TaskStatus } from '../../src/api/task.ts';
-import { fromCatalogue, runOutside } from './support/catalogue.ts';
+import { CHILDPROJECT_RESOURCES, fromCatalogue, runOutside } from './support/catalogue.ts';
 import { corpus, milliseconds, type Recording, segmentsOf } from './support/corpus.ts';
 import { provideImages, SET_UP_MS, site, TASKS } from './support/site.ts';
 import { ended, onStore, read, task, tree } from './support/work.ts';
 
-const SMALL_MACHINE = { cpu: '100m', cpuLimit: '1', memory: '1Gi' };
 /** What a number of the cluster's run may differ from one of the direct run, relative to it. */
 const TOLERANCE = 1e-6;
 /** What fetchSpeech brings. */
@@ -25,6 +24,21 @@ from ChildProject.pipelines.derivations import AcousticDerivator
 from ChildProject.projects import ChildProject
 manager = AnnotationManager(ChildProject("/dataset"))
 manager._derive_annotations("vtc", "/out", AcousticDerivator(), overwrite_existing=True, output_as_path=True)
+`;
+/** Prints what the image makes of limits in cgroups of version 2 and 1, and of none. */
+const LIMITS = `
+import os, pathlib, tempfile
+from limits import processors
+def of(files):
+    root = pathlib.Path(tempfile.mkdtemp())
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    return processors(root)
+def v1(quota):
+    return of({"cpu/cpu.cfs_quota_us": quota, "cpu/cpu.cfs_period_us": "100000"})
+everything = len(os.sched_getaffinity(0))
+print(of({"cpu.max": "50000 100000"}), v1("100000"), {of({"cpu.max": "max 100000"}), v1("-1"), of({})} == {everything})
 `;
 const directMetrics = (pipeline: string, options: string): string => `
 from ChildProject.pipelines.metrics import MetricsPipeline
@@ -101,8 +115,8 @@ describe('ChildProject on real speech', () => {
 
   before('speech turns of a real model, imported as the annotations that VTC would make', async () => {
     const [acoustics, metrics, silero] = await Promise.all([
-      fromCatalogue('acoustics-0-4-6', { resources: SMALL_MACHINE }),
-      fromCatalogue('metrics-0-4-6', { resources: SMALL_MACHINE }),
+      fromCatalogue('acoustics-0-4-6', { resources: CHILDPROJECT_RESOURCES }),
+      fromCatalogue('metrics-0-4-6', { resources: CHILDPROJECT_RESOURCES }),
       fromCatalogue('silero-vad-6-2-3', {}),
     ]);
     await corpus(
@@ -183,6 +197,12 @@ describe('ChildProject on real speech', () => {
     const { attempt } = await ended('pitch');
     const log = await site().kube.run(['logs', `job/${attempt?.jobName ?? ''}`, '-n', TASKS]);
     assert.match(log, / 1 processes at most/);
+  });
+
+  it('acoustics-0-4-6 reads a CPU limit from either version of cgroups', async () => {
+    const command = ['env', 'PYTHONPATH=/app', 'python3', '-c', LIMITS];
+    const said = await runOutside({ image: CHILDPROJECT_IMAGE.tag, mounts: {}, command });
+    assert.equal(said.trim(), '1 1 True');
   });
 
   it('acoustics-0-4-6 that lost recordings and ends with 0 has failed, and names what is missing', async () => {

@@ -4,11 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
-import type { ModelSpecInput } from '../../src/api/model.ts';
 import { wav } from '../../src/agent/testing/fixtures.ts';
-import { fromCatalogue } from './support/catalogue.ts';
+import { installed, installStandIns } from './support/catalogue.ts';
 import { corpus, type Recording } from './support/corpus.ts';
-import { provideImages, SET_UP_MS, testImage } from './support/site.ts';
+import { SET_UP_MS } from './support/site.ts';
 import { ended, read, task, tree } from './support/work.ts';
 
 /** A recording's name -> what its output below outputs/<task> is called and must hold. */
@@ -16,7 +15,8 @@ type Expected = Readonly<Record<string, RegExp>>;
 
 interface Case {
   readonly model: string;
-  readonly image: string;
+  /** Starts the names of its tasks and datasets. */
+  readonly name: string;
   /** Recordings that the model can do. */
   readonly good: readonly string[];
   readonly outputs: Expected;
@@ -33,7 +33,7 @@ const NOTHING = /^$/;
 const CASES: readonly Case[] = [
   {
     model: 'vtc-1-0',
-    image: 'vtc',
+    name: 'vtc',
     good: ['child 1/day 1/a b.wav', 'c.wav', 'silent_d.wav'],
     outputs: {
       'raw/c.rttm': /^SPEAKER c 1 .*KCHI/,
@@ -45,7 +45,7 @@ const CASES: readonly Case[] = [
   },
   {
     model: 'vtc-2-0',
-    image: 'vtc-2',
+    name: 'vtc-2',
     good: ['child 1/a b.wav', 'child 1/silent_c.wav', 'd.wav', 'next version/v22_e.wav'],
     outputs: {
       'raw/child 1/a b.rttm': CLASSES,
@@ -58,7 +58,7 @@ const CASES: readonly Case[] = [
   },
   {
     model: 'alice-1-0',
-    image: 'alice',
+    name: 'alice',
     good: ['child 1/a b.wav', 'c.wav', 'silent_d.wav'],
     outputs: {
       'output/child 1/extra/a b_sum.txt': /^a_b\t9\t4\t3$/m,
@@ -73,7 +73,7 @@ const CASES: readonly Case[] = [
   },
   {
     model: 'w2v2-1-0',
-    image: 'w2v2',
+    name: 'w2v2',
     good: ['child 1/day 1/a.wav', 'b.wav', 'silent_c.wav'],
     outputs: {
       'output/raw/b.csv': /^recording_filename,.*\n(b\.wav,\d+,\d+,C\n){3}$/,
@@ -85,9 +85,6 @@ const CASES: readonly Case[] = [
     missing: [/output\/raw\/unlisted\.csv/],
   },
 ];
-
-/** Room enough for a stand-in. */
-const SMALL_MACHINE: ModelSpecInput['resources'] = { cpu: '50m', memory: '1Gi' };
 
 /** A second and a half in which the child speaks for 1.3 s, which is three chunks of W2V2, unless it is silent. */
 function recording(path: string): Recording {
@@ -102,30 +99,28 @@ function recording(path: string): Recording {
 describe('a model of the labs, by its entry in the catalogue', () => {
   before('stand-ins', async function () {
     this.timeout(SET_UP_MS);
-    await provideImages(CASES.map(({ image }) => testImage(`labs/${image}`, tagOf(image))));
+    await installStandIns();
   });
 
   before('tasks', async () => {
-    for (const { model, image, good, bad, unlisted = [] } of CASES) {
-      const resources = { image: tagOf(image), resources: SMALL_MACHINE };
-      const name = await fromCatalogue(model, resources);
-      await corpus(`${image}-good`, good.map(recording));
-      await task(`${image}-good`, { model: name, dataset: { path: `${image}-good` } });
+    for (const { model, name, good, bad, unlisted = [] } of CASES) {
+      await corpus(`${name}-good`, good.map(recording));
+      await task(`${name}-good`, { model: installed(model), dataset: { path: `${name}-good` } });
       const strays = unlisted.map((path) => ({ path, wav: wav(1.5), unlisted: true as const }));
-      await corpus(`${image}-bad`, [...bad.map(recording), ...strays]);
-      await task(`${image}-bad`, { model: name, dataset: { path: `${image}-bad` } });
+      await corpus(`${name}-bad`, [...bad.map(recording), ...strays]);
+      await task(`${name}-bad`, { model: installed(model), dataset: { path: `${name}-bad` } });
     }
     await corpus('w2v2-short', [recording('short_a.wav')]);
-    await task('w2v2-short', { model: 'e2e-w2v2-1-0', dataset: { path: 'w2v2-short' } });
+    await task('w2v2-short', { model: installed('w2v2-1-0'), dataset: { path: 'w2v2-short' } });
     await corpus('vtc-2-clash', [recording('a b.wav'), recording('a_b.wav')]);
-    await task('vtc-2-clash', { model: 'e2e-vtc-2-0', dataset: { path: 'vtc-2-clash' } });
+    await task('vtc-2-clash', { model: installed('vtc-2-0'), dataset: { path: 'vtc-2-clash' } });
   });
 
-  for (const { model, image, outputs, missing } of CASES) {
+  for (const { model, name, outputs, missing } of CASES) {
     it(`${model} publishes its promised outputs and no stray file`, async () => {
-      const { phase, message } = await ended(`${image}-good`);
+      const { phase, message } = await ended(`${name}-good`);
       assert.equal(phase, 'Succeeded', message);
-      const root = `${image}-good/outputs/${image}-good`;
+      const root = `${name}-good/outputs/${name}-good`;
       const promised = Object.keys(outputs);
       assert.deepEqual(await tree(root), ['manifest.json', 'metannots.yml', ...promised].toSorted());
       for (const [path, content] of Object.entries(outputs))
@@ -133,10 +128,10 @@ describe('a model of the labs, by its entry in the catalogue', () => {
     });
 
     it(`${model} that ends with 0 and lacks outputs has failed, and they are named`, async () => {
-      const { phase, reason, message = '' } = await ended(`${image}-bad`);
+      const { phase, reason, message = '' } = await ended(`${name}-bad`);
       assert.deepEqual([phase, reason], ['Failed', 'MissingOutput'], message);
       for (const path of missing) assert.match(message, path);
-      assert.deepEqual(await tree(`${image}-bad/outputs/${image}-bad`), []);
+      assert.deepEqual(await tree(`${name}-bad/outputs/${name}-bad`), []);
     });
   }
 
@@ -151,5 +146,3 @@ describe('a model of the labs, by its entry in the catalogue', () => {
     assert.deepEqual([phase, reason], ['Failed', 'InvalidInput'], message);
   });
 });
-
-const tagOf = (image: string): string => `localhost/analysis-operator/${image}-stand-in:test`;

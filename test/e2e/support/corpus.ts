@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { wav as silence } from '../../../src/agent/testing/fixtures.ts';
 import { onStore, own } from './work.ts';
 
 /** A segment as ChildProject has it: milliseconds since the start of the recording. */
@@ -114,4 +115,12 @@ export async function segmentsOf(rttm: string): Promise<Segment[]> {
     const from = Math.round(onset * 1000);
     return { onset: from, offset: from + Math.round(length * 1000), speaker: speakers[index % 4] ?? 'FEM' };
   });
+}
+
+/** A recording of a steady tone, which has a pitch. */
+export function tone(seconds: number): Buffer {
+  const file = silence(seconds);
+  for (let at = HEADER_BYTES, n = 0; at < file.length; at += 2, n++)
+    file.writeInt16LE(Math.round(8000 * Math.sin(n / 10)), at);
+  return file;
 }
