@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { configKeys, loadConfig } from './config.ts';
-import { ConfigError } from './settings.ts';
+import { ConfigError } from './lib/settings.ts';
 
 function file(content: string): string {
   const path = join(mkdtempSync(join(tmpdir(), 'config-')), 'config.yaml');

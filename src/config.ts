@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { callbackSettings } from './callbacks/config.ts';
 import { LONGEST_LEASE_MS } from './controller/leader.ts';
-import { loadSettings, type SettingKey, settingKeys } from './settings.ts';
+import { loadSettings, type SettingKey, settingKeys } from './lib/settings.ts';
 
 const seconds = (): z.ZodInt => z.int().min(1);
 

@@ -229,12 +229,12 @@ export const OUTWARD_MUTANTS: readonly Mutant[] = [
     row: 'E2/elsi',
     edits: [
       {
-        file: 'src/elsi-main.ts',
+        file: 'src/programs/elsi-sync.ts',
         find: '    mayAct: isFresh,',
         replace: '    mayAct: () => isFresh() || true,',
       },
       {
-        file: 'src/leading.ts',
+        file: 'src/programs/program.ts',
         find: 'AbortSignal.any([signal, lost, failed.signal])',
         replace: 'AbortSignal.any([signal, failed.signal])',
       },

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { SettingKey } from '../settings.ts';
+import type { SettingKey } from '../lib/settings.ts';
 
 /** Longest clean stop; less than the grace period of the chart's Deployments. */
 const STOP_MS = 25_000;

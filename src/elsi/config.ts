@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { PRIORITIES } from '../api/task.ts';
 import { leaderElectionSettings, logSettings } from '../config.ts';
-import { loadSettings, type SettingKey, settingKeys } from '../settings.ts';
+import { loadSettings, type SettingKey, settingKeys } from '../lib/settings.ts';
 
 /** Every key of elsi-sync's configuration file; docs, --help and the chart follow from it. */
 export const elsiConfigSchema = z.strictObject({

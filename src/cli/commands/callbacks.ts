@@ -21,7 +21,7 @@ async function run(task: string, { config: file, kubeconfig, context, endpoint }
   const [namespace, name, ...rest] = task.split('/');
   if (!namespace || !name || rest.length > 0)
     throw new Error(`the task is "${task}" but must be namespace/name`);
-  const { readTask } = await import('../../replay-main.ts');
+  const { readTask } = await import('../../programs/replay.ts');
   const signal = stopSignal();
   const found = await readTask({ namespace, name }, { kubeconfig, context, signal });
   const { replayEnd } = await import('../../callbacks/replay.ts');

@@ -12,6 +12,6 @@ export function controllerCommand(done: (code: number) => void): Command {
 
 async function run({ config: file, kubeconfig, context }: ProcessOptions): Promise<number> {
   const config = loadConfig(file, process.env);
-  const { runControllerProcess } = await import('../../controller-main.ts');
+  const { runControllerProcess } = await import('../../programs/controller.ts');
   return runControllerProcess({ config, kubeconfig, context, signal: stopSignal() });
 }

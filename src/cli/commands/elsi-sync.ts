@@ -14,6 +14,6 @@ export function elsiSyncCommand(done: (code: number) => void): Command {
 
 async function run({ config: file, kubeconfig, context }: ProcessOptions): Promise<number> {
   const config = loadElsiConfig(file, process.env);
-  const { runElsiProcess } = await import('../../elsi-main.ts');
+  const { runElsiProcess } = await import('../../programs/elsi-sync.ts');
   return runElsiProcess({ config, kubeconfig, context, signal: stopSignal() });
 }

@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { resourceClient } from './controller/client.ts';
-import { fenced, type Leading } from './controller/fence.ts';
-import { type HealthChecks, type HealthServer, startHealthServer } from './controller/health.ts';
-import { type Informer, waitForSync } from './controller/informer.ts';
-import type { ClusterConnection } from './controller/kube-config.ts';
-import { acquireLeadership, type Leadership, type Lease } from './controller/leader.ts';
-import type { Log } from './controller/log.ts';
-import type { Metrics } from './controller/metrics.ts';
-import { type KubeObject, LEASES } from './controller/resources.ts';
-import type { Transport } from './controller/transport.ts';
-import type { Config } from './config.ts';
-import { version } from './version.ts';
+import { resourceClient } from '../controller/client.ts';
+import { fenced, type Leading } from '../controller/fence.ts';
+import { type HealthChecks, type HealthServer, startHealthServer } from '../controller/health.ts';
+import { type Informer, waitForSync } from '../controller/informer.ts';
+import type { ClusterConnection } from '../controller/kube-config.ts';
+import { acquireLeadership, type Leadership, type Lease } from '../controller/leader.ts';
+import type { Log } from '../controller/log.ts';
+import type { Metrics } from '../controller/metrics.ts';
+import { type KubeObject, LEASES } from '../controller/resources.ts';
+import type { Transport } from '../controller/transport.ts';
+import type { Config } from '../config.ts';
+import { version } from '../version.ts';
 
 /** Of a process without leader election: it always leads. */
 const ALONE: Leadership = {

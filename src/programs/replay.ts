@@ -1,11 +1,11 @@
-import type { AnalysisTask } from './api/objects.ts';
-import { TASKS } from './api/resources.ts';
-import { parseTask } from './api/seen.ts';
-import { resourceClient } from './controller/client.ts';
-import { loadClusterConfig } from './controller/kube-config.ts';
-import type { KubeObject } from './controller/resources.ts';
-import { createTransport } from './controller/transport.ts';
-import { version } from './version.ts';
+import type { AnalysisTask } from '../api/objects.ts';
+import { TASKS } from '../api/resources.ts';
+import { parseTask } from '../api/seen.ts';
+import { resourceClient } from '../controller/client.ts';
+import { loadClusterConfig } from '../controller/kube-config.ts';
+import type { KubeObject } from '../controller/resources.ts';
+import { createTransport } from '../controller/transport.ts';
+import { version } from '../version.ts';
 
 export interface ReadOptions {
   readonly kubeconfig: string | undefined;

@@ -1,26 +1,26 @@
-import { MODELS, NODES } from './api/resources.ts';
-import { type ModelEntry, parseModel } from './api/seen.ts';
-import { deliverCallbacks } from './callbacks/deliver.ts';
-import { createCallbackMetrics } from './callbacks/metrics.ts';
-import type { Config } from './config.ts';
-import { resourceClient } from './controller/client.ts';
-import { systemClock } from './controller/clock.ts';
-import { createInformer } from './controller/informer.ts';
-import { loadClusterConfig } from './controller/kube-config.ts';
-import type { Leading } from './controller/fence.ts';
-import { createLog } from './controller/log.ts';
-import { createMetrics } from './controller/metrics.ts';
-import { createTransport } from './controller/transport.ts';
-import { processIdentity, type Program, runProgram } from './leading.ts';
-import { createModelController } from './reconcilers/model/index.ts';
-import { createHardware } from './reconcilers/rates/hardware.ts';
-import { createRateBook } from './reconcilers/rates/rate-book.ts';
+import { MODELS, NODES } from '../api/resources.ts';
+import { type ModelEntry, parseModel } from '../api/seen.ts';
+import { deliverCallbacks } from '../callbacks/deliver.ts';
+import { createCallbackMetrics } from '../callbacks/metrics.ts';
+import type { Config } from '../config.ts';
+import { resourceClient } from '../controller/client.ts';
+import { systemClock } from '../controller/clock.ts';
+import { createInformer } from '../controller/informer.ts';
+import { loadClusterConfig } from '../controller/kube-config.ts';
+import type { Leading } from '../controller/fence.ts';
+import { createLog } from '../controller/log.ts';
+import { createMetrics } from '../controller/metrics.ts';
+import { createTransport } from '../controller/transport.ts';
+import { processIdentity, type Program, runProgram } from './program.ts';
+import { createModelController } from '../reconcilers/model/index.ts';
+import { createHardware } from '../reconcilers/rates/hardware.ts';
+import { createRateBook } from '../reconcilers/rates/rate-book.ts';
 import {
   createTaskController,
   type TaskController,
   type TaskControllerOptions,
-} from './reconcilers/task/index.ts';
-import { version } from './version.ts';
+} from '../reconcilers/task/index.ts';
+import { version } from '../version.ts';
 
 export interface ControllerArguments {
   readonly config: Config;
