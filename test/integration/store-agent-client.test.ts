@@ -4,7 +4,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { aRequest, RECORDINGS, wav } from '../../src/agent/testing/fixtures.ts';
 import { surveyAnswer, type SurveyAnswer } from '../../src/api/store.ts';
-import { createStoreClient, type StoreClient, StoreError } from '../../src/reconcilers/task/store-client.ts';
+import { createStoreClient, type StoreClient, StoreError } from '../../src/reconcilers/task/store/client.ts';
 import { aStoreAgent, type StoreAgent } from '../support/store-agent.ts';
 
 const about = (what: 'agent' | 'question', message: RegExp) => (error: unknown) => {

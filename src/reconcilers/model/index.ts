@@ -15,7 +15,7 @@ import type { ModelEntry } from '../../api/seen.ts';
 import type { RateSample } from '../../jobs/rates.ts';
 import type { Hardware } from '../rates/hardware.ts';
 import type { Measured, RateBook } from '../rates/rate-book.ts';
-import { createWrittenVersions } from '../task/written.ts';
+import { createWrittenVersions } from '../../controller/written.ts';
 import { type ModelObserved, planModel, ratesPauseMs } from './plan.ts';
 
 export interface ModelControllerOptions {

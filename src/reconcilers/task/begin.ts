@@ -7,7 +7,7 @@ import { type Observed, pendingDeadline } from './observed.ts';
 import { MAX_PAUSE_MS } from './retry.ts';
 import { reported } from './status.ts';
 import { isActive, removals } from './stop.ts';
-import { storeVerdict } from './store.ts';
+import { storeVerdict } from './store/check.ts';
 import { noRemovals, type TaskPlan } from './task-plan.ts';
 
 /** A missing model or volume announces itself by a watch event; this is the safety net. */

@@ -5,7 +5,7 @@ import type { Outcome } from '../../jobs/outcome.ts';
 import { resultPath } from '../../jobs/request.ts';
 import type { JobView } from '../../jobs/views.ts';
 import { boundModel, withJob } from './attempt.ts';
-import { measuredBy } from './measure.ts';
+import { measuredBy } from './progress/measure.ts';
 import { failureRules, type Observed } from './observed.ts';
 import { decideRetry, type Failed, withFailure } from './retry.ts';
 import { reported } from './status.ts';

@@ -4,7 +4,7 @@ import type { Outcome } from '../../jobs/outcome.ts';
 import { holds, type JobView, type PodView } from '../../jobs/views.ts';
 import { boundModel, withJob } from './attempt.ts';
 import { type Observed, pendingDeadline } from './observed.ts';
-import { progressOf, progressWaitMs } from './progress.ts';
+import { progressOf, progressWaitMs } from './progress/shown.ts';
 import type { Failed } from './retry.ts';
 import { reported } from './status.ts';
 import { givenUpInMs, stop } from './stop.ts';

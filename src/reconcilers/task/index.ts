@@ -28,11 +28,11 @@ import type { Hardware } from '../rates/hardware.ts';
 import type { RateBook } from '../rates/rate-book.ts';
 import type { Observed } from './observed.ts';
 import type { ModelEntry } from '../../api/seen.ts';
-import { pollProgress } from './poller.ts';
-import { createProgressBook, type ProgressBook } from './progress-book.ts';
+import { pollProgress } from './progress/poller.ts';
+import { createProgressBook, type ProgressBook } from './progress/book.ts';
 import { reportFailure, taskReconciler, type TaskReconcilerDeps } from './reconcile.ts';
-import { startStoreAgents, type StoreAgents, type StoreAgentsOptions } from './store-agents.ts';
-import { createWrittenVersions } from './written.ts';
+import { startStoreAgents, type StoreAgents, type StoreAgentsOptions } from './store/agents.ts';
+import { createWrittenVersions } from '../../controller/written.ts';
 
 export interface TaskControllerOptions {
   readonly transport: Transport;

@@ -10,8 +10,8 @@ import { isTerminal } from '../../api/task.ts';
 import type { Hardware } from '../rates/hardware.ts';
 import { type ClaimView, storeProblem } from './claim.ts';
 import type { Observed } from './observed.ts';
-import type { ProgressBook } from './progress-book.ts';
-import type { StoreBook } from './store-book.ts';
+import type { ProgressBook } from './progress/book.ts';
+import type { StoreBook } from './store/book.ts';
 import { whyNoPod } from './why-no-pod.ts';
 
 /** The informers' caches, by what a decision asks for. */

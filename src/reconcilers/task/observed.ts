@@ -5,7 +5,7 @@ import type { ProgressReport } from '../../api/request.ts';
 import type { JobDefaults } from '../../jobs/defaults.ts';
 import type { JobView, PodView } from '../../jobs/views.ts';
 import type { RetriedSeen } from './retried.ts';
-import type { StoreSeen } from './store-book.ts';
+import type { StoreSeen } from './store/book.ts';
 
 /** Rules of this installation that decisions depend on. */
 export interface TaskPolicy {

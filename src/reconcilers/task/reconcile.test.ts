@@ -10,10 +10,10 @@ import { FakeApi } from '../../controller/testing/fake-api.ts';
 import { createTransport, type Transport } from '../../controller/transport.ts';
 import { aJob, aModel, aPod, aTask, claimed, NOW, reporting } from '../../jobs/testing/fixtures.ts';
 import type { Measured } from '../rates/rate-book.ts';
-import { createProgressBook } from './progress-book.ts';
+import { createProgressBook } from './progress/book.ts';
 import { taskReconciler } from './reconcile.ts';
 import { seen } from './testing/seen.ts';
-import { createWrittenVersions } from './written.ts';
+import { createWrittenVersions } from '../../controller/written.ts';
 
 const WORK: WorkReport = { effort: 'Bytes', done: 1000, failed: 0 };
 const ran = { startedAt: '2026-03-01T11:50:00Z', finishedAt: '2026-03-01T11:55:00Z' };

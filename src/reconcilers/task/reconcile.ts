@@ -25,7 +25,7 @@ import { parseTask } from '../../api/seen.ts';
 import { planTask } from './plan.ts';
 import { reported } from './status.ts';
 import type { Removal, TaskPlan } from './task-plan.ts';
-import type { WrittenVersions } from './written.ts';
+import type { WrittenVersions } from '../../controller/written.ts';
 
 export interface TaskReconcilerDeps extends ObserveDeps {
   readonly events: EventRecorder;

@@ -1,8 +1,8 @@
-import { CONTAINER } from '../../api/keys.ts';
-import type { Outcome } from '../../jobs/outcome.ts';
-import type { PodView } from '../../jobs/views.ts';
-import type { Measured } from '../rates/rate-book.ts';
-import type { Observed } from './observed.ts';
+import { CONTAINER } from '../../../api/keys.ts';
+import type { Outcome } from '../../../jobs/outcome.ts';
+import type { PodView } from '../../../jobs/views.ts';
+import type { Measured } from '../../rates/rate-book.ts';
+import type { Observed } from '../observed.ts';
 
 /** kubelet tells times in whole seconds: shorter runs would teach its rounding. */
 const SHORTEST_SECONDS = 5;

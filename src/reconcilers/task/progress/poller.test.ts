@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { systemClock } from '../../controller/clock.ts';
-import { silentLog } from '../../controller/log.ts';
-import { until } from '../../controller/testing/until.ts';
-import { aPod, runningState } from '../../jobs/testing/fixtures.ts';
+import { systemClock } from '../../../controller/clock.ts';
+import { silentLog } from '../../../controller/log.ts';
+import { until } from '../../../controller/testing/until.ts';
+import { aPod, runningState } from '../../../jobs/testing/fixtures.ts';
 import { pollProgress } from './poller.ts';
-import { createProgressBook } from './progress-book.ts';
+import { createProgressBook } from './book.ts';
 
 const RUNNING = aPod({ model: runningState }, { ip: '127.0.0.1' });
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { ProgressReport } from '../../api/request.ts';
-import { createManualClock } from '../../controller/testing/manual-clock.ts';
-import { createProgressBook } from './progress-book.ts';
+import type { ProgressReport } from '../../../api/request.ts';
+import { createManualClock } from '../../../controller/testing/manual-clock.ts';
+import { createProgressBook } from './book.ts';
 
 const report = (taskUID: string, unitsDone = 0): ProgressReport => ({
   taskUID,

@@ -1,14 +1,14 @@
 /** Everything of the task controller that speaks with store agents, wired together. */
 import { once } from 'node:events';
-import type { ResourceClient } from '../../controller/client.ts';
-import { systemClock } from '../../controller/clock.ts';
-import type { KubeObject } from '../../controller/resources.ts';
-import type { Log } from '../../controller/log.ts';
-import { isAlive } from '../../jobs/views.ts';
-import { keysOf, type TaskInformers } from './informers.ts';
+import type { ResourceClient } from '../../../controller/client.ts';
+import { systemClock } from '../../../controller/clock.ts';
+import type { KubeObject } from '../../../controller/resources.ts';
+import type { Log } from '../../../controller/log.ts';
+import { isAlive } from '../../../jobs/views.ts';
+import { keysOf, type TaskInformers } from '../informers.ts';
 import { type StagingSweepDeps, sweepStaging, type SweepPolicy } from './staging-sweep.ts';
-import { createStoreBook, type StoreBook } from './store-book.ts';
-import { createStoreClient, type StoreAgentOptions } from './store-client.ts';
+import { createStoreBook, type StoreBook } from './book.ts';
+import { createStoreClient, type StoreAgentOptions } from './client.ts';
 
 export interface StoreAgentsOptions extends StoreAgentOptions {
   readonly sweep: SweepPolicy;

@@ -1,10 +1,10 @@
-import type { AgentRequest } from '../../api/request.ts';
-import { type SurveyAnswer, surveyAnswer } from '../../api/store.ts';
-import type { Clock } from '../../controller/clock.ts';
-import { Fifo } from '../../controller/fifo.ts';
-import type { Log } from '../../controller/log.ts';
-import { backoffMs } from '../../lib/backoff.ts';
-import { type StoreClient, StoreError } from './store-client.ts';
+import type { AgentRequest } from '../../../api/request.ts';
+import { type SurveyAnswer, surveyAnswer } from '../../../api/store.ts';
+import type { Clock } from '../../../controller/clock.ts';
+import { Fifo } from '../../../controller/fifo.ts';
+import type { Log } from '../../../controller/log.ts';
+import { backoffMs } from '../../../lib/backoff.ts';
+import { type StoreClient, StoreError } from './client.ts';
 
 /**
  * What is known of the store before there is a pod.

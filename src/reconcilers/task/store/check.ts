@@ -1,11 +1,11 @@
-import { type AgentRequest } from '../../api/request.ts';
-import type { SurveyAnswer } from '../../api/store.ts';
-import type { ModelSpec } from '../../api/model.ts';
-import { requestOf } from '../../jobs/request.ts';
-import { formatSize } from '../../lib/size.ts';
-import type { Admission } from './admit.ts';
-import { numberOfNext } from './attempt.ts';
-import type { Observed } from './observed.ts';
+import { type AgentRequest } from '../../../api/request.ts';
+import type { SurveyAnswer } from '../../../api/store.ts';
+import type { ModelSpec } from '../../../api/model.ts';
+import { requestOf } from '../../../jobs/request.ts';
+import { formatSize } from '../../../lib/size.ts';
+import type { Admission } from '../admit.ts';
+import { numberOfNext } from '../attempt.ts';
+import type { Observed } from '../observed.ts';
 
 export type StoreVerdict =
   | { readonly verdict: 'start' }

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { type AgentRequest, agentRequest } from '../../api/request.ts';
-import type { SurveyAnswer } from '../../api/store.ts';
-import type { Log, LogFields } from '../../controller/log.ts';
-import { createManualClock, settleTasks } from '../../controller/testing/manual-clock.ts';
-import { requestOf } from '../../jobs/request.ts';
-import { aModel, aTask } from '../../jobs/testing/fixtures.ts';
-import { createStoreBook } from './store-book.ts';
-import { type StoreClient, StoreError } from './store-client.ts';
+import { type AgentRequest, agentRequest } from '../../../api/request.ts';
+import type { SurveyAnswer } from '../../../api/store.ts';
+import type { Log, LogFields } from '../../../controller/log.ts';
+import { createManualClock, settleTasks } from '../../../controller/testing/manual-clock.ts';
+import { requestOf } from '../../../jobs/request.ts';
+import { aModel, aTask } from '../../../jobs/testing/fixtures.ts';
+import { createStoreBook } from './book.ts';
+import { type StoreClient, StoreError } from './client.ts';
 
 const READY: SurveyAnswer = { v: 1, verdict: 'Ready', message: 'fine' };
 

@@ -1,5 +1,5 @@
-import type { ProgressReport } from '../../api/request.ts';
-import type { Clock } from '../../controller/clock.ts';
+import type { ProgressReport } from '../../../api/request.ts';
+import type { Clock } from '../../../controller/clock.ts';
 
 /**
  * Small changes of progress are written this seldom: the more tasks run, the more seldom for each. So ten writes a second

@@ -1,8 +1,8 @@
-import type { Progress } from '../../api/task.ts';
-import { secondsLeft } from '../../jobs/estimate.ts';
-import { type Pace, paceFor } from '../../jobs/rates.ts';
-import type { PodView } from '../../jobs/views.ts';
-import type { Observed } from './observed.ts';
+import type { Progress } from '../../../api/task.ts';
+import { secondsLeft } from '../../../jobs/estimate.ts';
+import { type Pace, paceFor } from '../../../jobs/rates.ts';
+import type { PodView } from '../../../jobs/views.ts';
+import type { Observed } from '../observed.ts';
 
 /** Percentage points that are worth a write by themselves; smaller changes wait for their turn. */
 const STEP = 5;

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { LearntRate } from '../../api/model.ts';
-import type { ProgressReport } from '../../api/request.ts';
-import type { Phase, Progress } from '../../api/task.ts';
-import { aModel, aPod, aTask, claimed, NOW } from '../../jobs/testing/fixtures.ts';
-import { progressOf, progressWaitMs } from './progress.ts';
-import { reported } from './status.ts';
-import { seen } from './testing/seen.ts';
+import type { LearntRate } from '../../../api/model.ts';
+import type { ProgressReport } from '../../../api/request.ts';
+import type { Phase, Progress } from '../../../api/task.ts';
+import { aModel, aPod, aTask, claimed, NOW } from '../../../jobs/testing/fixtures.ts';
+import { progressOf, progressWaitMs } from './shown.ts';
+import { reported } from '../status.ts';
+import { seen } from '../testing/seen.ts';
 
 const POD = aPod();
 const STARTED = new Date(NOW.getTime() - 100_000).toISOString();

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, type Dispatcher, request } from 'undici';
 import type { z } from 'zod';
-import { STORE_ANSWER_BYTES, STORE_PATHS, type StoreQuestion } from '../../api/store.ts';
-import { messageOf } from '../../controller/settle.ts';
+import { STORE_ANSWER_BYTES, STORE_PATHS, type StoreQuestion } from '../../../api/store.ts';
+import { messageOf } from '../../../controller/settle.ts';
 
 /** How the store agents are reached. */
 export interface StoreAgentOptions {

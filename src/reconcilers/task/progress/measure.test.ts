@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { WorkReport } from '../../api/request.ts';
-import { aPod, aTask, claimed } from '../../jobs/testing/fixtures.ts';
-import type { ContainerView, PodView } from '../../jobs/views.ts';
+import type { WorkReport } from '../../../api/request.ts';
+import { aPod, aTask, claimed } from '../../../jobs/testing/fixtures.ts';
+import type { ContainerView, PodView } from '../../../jobs/views.ts';
 import { measuredBy } from './measure.ts';
-import { seen } from './testing/seen.ts';
+import { seen } from '../testing/seen.ts';
 
 const WORK: WorkReport = { effort: 'AudioSeconds', done: 1000, failed: 0 };
 const model = (more: Partial<ContainerView> = {}, finishedAt = '2026-03-01T12:01:40Z'): ContainerView => ({

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { type StagingEntry, sweepRequest } from '../../api/store.ts';
-import type { Phase } from '../../api/task.ts';
-import { silentLog } from '../../controller/log.ts';
-import { systemClock } from '../../controller/clock.ts';
-import type { KubeObject } from '../../controller/resources.ts';
-import { aTask } from '../../jobs/testing/fixtures.ts';
+import { type StagingEntry, sweepRequest } from '../../../api/store.ts';
+import type { Phase } from '../../../api/task.ts';
+import { silentLog } from '../../../controller/log.ts';
+import { systemClock } from '../../../controller/clock.ts';
+import type { KubeObject } from '../../../controller/resources.ts';
+import { aTask } from '../../../jobs/testing/fixtures.ts';
 import { doomed, type StagingSweepDeps, sweepRound } from './staging-sweep.ts';
-import { StoreError } from './store-client.ts';
+import { StoreError } from './client.ts';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;

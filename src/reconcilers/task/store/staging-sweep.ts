@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { isTerminal, taskStatus } from '../../api/task.ts';
-import { type StagingEntry, stagingAnswer, sweepAnswer, type SweepRequest } from '../../api/store.ts';
-import type { ResourceClient } from '../../controller/client.ts';
-import { type Clock, delay } from '../../controller/clock.ts';
-import type { Log } from '../../controller/log.ts';
-import type { KubeObject } from '../../controller/resources.ts';
-import { type StoreClient, StoreError } from './store-client.ts';
+import { isTerminal, taskStatus } from '../../../api/task.ts';
+import { type StagingEntry, stagingAnswer, sweepAnswer, type SweepRequest } from '../../../api/store.ts';
+import type { ResourceClient } from '../../../controller/client.ts';
+import { type Clock, delay } from '../../../controller/clock.ts';
+import type { Log } from '../../../controller/log.ts';
+import type { KubeObject } from '../../../controller/resources.ts';
+import { type StoreClient, StoreError } from './client.ts';
 
 /** How long staging must have been idle before it goes, in seconds. */
 export interface SweepPolicy {

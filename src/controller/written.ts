@@ -1,4 +1,4 @@
-import { isOlder, type KubeObject } from '../../controller/resources.ts';
+import { isOlder, type KubeObject } from './resources.ts';
 
 /**
  * Read-your-writes: the version of each object after our own last write. A cached copy that is older is not worth a

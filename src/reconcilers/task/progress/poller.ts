@@ -1,11 +1,11 @@
 import { Agent, request } from 'undici';
-import { CONTAINER, OBSERVE_PORT } from '../../api/keys.ts';
-import { progressReport, type ProgressReport } from '../../api/request.ts';
-import { type Clock, delay } from '../../controller/clock.ts';
-import type { Log } from '../../controller/log.ts';
-import { stateOf } from '../../jobs/outcome.ts';
-import type { PodView } from '../../jobs/views.ts';
-import type { ProgressBook } from './progress-book.ts';
+import { CONTAINER, OBSERVE_PORT } from '../../../api/keys.ts';
+import { progressReport, type ProgressReport } from '../../../api/request.ts';
+import { type Clock, delay } from '../../../controller/clock.ts';
+import type { Log } from '../../../controller/log.ts';
+import { stateOf } from '../../../jobs/outcome.ts';
+import type { PodView } from '../../../jobs/views.ts';
+import type { ProgressBook } from './book.ts';
 
 export interface PollerDeps {
   /** Pods of all watched tasks, at the moment of the call. */
