@@ -30,6 +30,8 @@ export type Outcome =
       readonly pod: PodView;
       readonly startedAt: string | undefined;
       readonly recheckMs?: number;
+      /** The last container has ended too: the Job's verdict is a moment away. */
+      readonly isEnding?: boolean;
     }
   /** The pod hangs: it can neither go on nor end by itself, so somebody has to end it. */
   | { readonly is: 'doomed'; readonly category: Category; readonly message: string }
@@ -120,11 +122,11 @@ export function forgotten({ node = 'unknown', metadata }: PodView): string {
 
 type Running = Extract<Outcome, { is: 'running' }>;
 
-/** Publishing is worth a word only when it takes a while and has not ended: then the Job's verdict is a moment away. */
+/** Publishing is worth a word only when it takes a while and has not ended. */
 function afterModel(running: Running, modelEndedAt: string | null | undefined, now: Date): Running {
   const shortMs = WORTH_A_WORD_MS - ageOf(modelEndedAt, now);
   if (shortMs > 0) return { ...running, recheckMs: shortMs };
-  if (stateOf(running.pod, CONTAINER.publish)?.terminated) return running;
+  if (stateOf(running.pod, CONTAINER.publish)?.terminated) return { ...running, isEnding: true };
   const message = 'The model ended; its outputs are being verified and published';
   return { ...running, reason: 'Publishing', message };
 }

@@ -109,8 +109,9 @@ function hasStarted(job: JobView, startedAt: string | undefined): boolean {
 const RUNNING_RECHECK_MS = 60_000;
 
 export function running(seen: Observed, job: JobView, outcome: Is<'running'>): TaskPlan {
-  const { pod, reason, message, recheckMs = RUNNING_RECHECK_MS } = outcome;
+  const { pod, recheckMs = RUNNING_RECHECK_MS } = outcome;
   const before = seen.task.status;
+  const { reason, message } = outcome.isEnding ? lastWords(before, outcome) : outcome;
   const startedAt = outcome.startedAt ?? before?.attempt?.startedAt;
   // A pod that never started may be held by a lost node.
   const phase = startedAt === undefined && before?.phase !== 'Running' ? 'Pending' : 'Running';
@@ -130,6 +131,13 @@ export function running(seen: Observed, job: JobView, outcome: Is<'running'>): T
       progressWaitMs(seen, change.progress),
     ),
   };
+}
+
+/** What was said of a publication stays until the verdict: it would look as if the model ran again. */
+function lastWords(before: Observed['task']['status'], { reason, message }: Is<'running'>) {
+  return before?.reason === 'Publishing'
+    ? { reason: before.reason, message: before.message ?? '' }
+    : { reason, message };
 }
 
 const started = (startedAt: string | undefined) => (startedAt === undefined ? {} : { startedAt });

@@ -1,5 +1,5 @@
 import { aJob, aModel, aPod, claimed, ended, runningState } from '../../../jobs/testing/fixtures.ts';
-import { attemptOf, oldJob, running, type Rows, withStatus } from './rows.ts';
+import { attemptOf, complete, oldJob, running, type Rows, withStatus } from './rows.ts';
 import { seen } from './seen.ts';
 
 export const followRows: Rows = {
@@ -54,6 +54,16 @@ export const followRows: Rows = {
       jobs: [aJob()],
       pods: [aPod({ model: ended(0), publish: runningState })],
     }),
+    phase: 'Running',
+    reason: 'Publishing',
+  },
+  'stays Running/Publishing when publish has ended and its Job has not': {
+    given: seen({
+      task: withStatus({ ...running, reason: 'Publishing', message: 'it takes long' }),
+      jobs: [aJob()],
+      pods: [aPod({ model: ended(0), publish: complete })],
+    }),
+    does: [],
     phase: 'Running',
     reason: 'Publishing',
   },
