@@ -48,17 +48,29 @@ const SMOKE = new Set([
 /** Kills the operator at the first write of the plan's kind, starts it again, and lets the workload run to its end. */
 async function carryOut({ write, crash }: Plan, world: World, start: () => Promise<Operator>): Promise<void> {
   const killed = Promise.withResolvers<void>();
-  const victim = await start();
+  let victim = await start();
+  let isOver = false;
   const kill = (): void => void victim.stop('SIGKILL').then(() => killed.resolve(), killed.reject);
   const rule = world.proxy.inject(crash((request: Seen) => kindOfWrite(request) === write, kill));
-  const reference = runReference(world);
-  const hit = () => (rule.hits() > 0 ? true : undefined);
-  await Promise.all([
-    eventually(`the write "${write}"`, hit, RECOVERY_MS)
-      .then(() => killed.promise)
-      .then(start),
-    reference,
-  ]);
+  const isHit = (): boolean => rule.hits() > 0;
+  /** As a Deployment does: a machine that stalls costs a leader its lease, and it ends. */
+  const replace = (): void =>
+    void victim.exited().then(async () => {
+      if (isHit() || isOver) return;
+      victim = await start();
+      replace();
+    }, killed.reject);
+  replace();
+  try {
+    await Promise.all([
+      eventually(`the write "${write}"`, () => isHit() || undefined, RECOVERY_MS)
+        .then(() => killed.promise)
+        .then(start),
+      runReference(world),
+    ]);
+  } finally {
+    isOver = true;
+  }
   await world.sound(REFERENCE);
   assert.equal(rule.hits(), 1);
 }
