@@ -17,6 +17,8 @@ import { row } from './rig/row.ts';
 import { inWorld, type World } from './rig/world.ts';
 
 const API = `/apis/${API_VERSION}`;
+/** `make test` tries the same objects each time, `make faults` new ones. */
+const SEED_OF_FEW = 20_261_126;
 /** Printed, so that a run can be repeated. */
 const SEED = Number(process.env['GENERATED_SEED'] ?? Date.now() % 2 ** 31);
 const AT_ONCE = 32;
@@ -81,7 +83,6 @@ async function takesWhatComes(
   world: World,
   { models: manyModels, tasks: manyTasks, seed }: Crowd,
 ): Promise<void> {
-  console.log(`      GENERATED_SEED=${SEED}`);
   const operator = await world.operator({ lease: 'usual' });
   const models = await send(
     `${API}/analysismodels`,
@@ -126,7 +127,8 @@ describe('S1 objects that nobody would write by hand', () => {
   row(
     'S1/few',
     `600 tasks and 100 models ${title}`,
-    () => inWorld('generated', (world) => takesWhatComes(world, { models: 100, tasks: 600, seed: SEED })),
+    () =>
+      inWorld('generated', (world) => takesWhatComes(world, { models: 100, tasks: 600, seed: SEED_OF_FEW })),
     { smoke: true },
   );
 });
