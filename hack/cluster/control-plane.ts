@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
 import { callApi } from './api.ts';
+import { AUDIT_POLICIES } from './audit.ts';
 import { ensureBinaries, type Binaries } from './build.ts';
 import { pieceRunner, type PieceRunner } from './children.ts';
 import { CONTROL_PLANE_COMPONENTS } from './components.ts';
@@ -61,23 +61,6 @@ export type ControlPlane = {
 };
 
 const READY_LIMIT_MS = 60_000;
-const policy = (rules: readonly object[]): string =>
-  stringify({
-    apiVersion: 'audit.k8s.io/v1',
-    kind: 'Policy',
-    omitStages: ['RequestReceived', 'ResponseStarted'],
-    rules,
-  });
-const AUDIT_POLICIES = {
-  requests: policy([{ level: 'Metadata' }]),
-  writes: policy([
-    { level: 'None', verbs: ['get', 'list', 'watch'] },
-    { level: 'None', resources: [{ group: 'coordination.k8s.io' }, { group: '', resources: ['events'] }] },
-    { level: 'None', resources: [{ group: 'events.k8s.io' }] },
-    { level: 'RequestResponse' },
-  ]),
-};
-
 /** Starts etcd and an API server (and more on request) on free loopback ports; resolves when `/readyz` says so. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const bin = await ensureBinaries(CONTROL_PLANE_COMPONENTS, createProgress());

@@ -151,7 +151,8 @@ function createProgram(): Command {
       '--kwok-nodes <n>',
       `further nodes without a machine, default 0 (native; env ${ENVIRONMENT.kwokNodes})`,
     )
-    .option('--kwok-gpus <n>', `nvidia.com/gpu of each of them, default 8 (env ${ENVIRONMENT.kwokGpus})`);
+    .option('--kwok-gpus <n>', `nvidia.com/gpu of each of them, default 8 (env ${ENVIRONMENT.kwokGpus})`)
+    .option('--audit', `log every change, before it is answered (native; env ${ENVIRONMENT.audit})`);
   program.addCommand(perform(upCommand, up));
   program.addCommand(
     perform(clusterCommand('down', 'remove the cluster; the cache of binaries and images stays'), down),

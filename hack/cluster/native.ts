@@ -3,6 +3,7 @@ import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { callApi } from './api.ts';
+import { AUDIT_POLICIES } from './audit.ts';
 import { ensureBinaries, missingComponents, type Binaries } from './build.ts';
 import { NODE_COMPONENTS, type ComponentName } from './components.ts';
 import { ensureCredentials } from './credentials.ts';
@@ -41,6 +42,8 @@ export type NativeOptions = {
   readonly gpus: number;
   readonly kwokNodes: number;
   readonly kwokGpus: number;
+  /** The API server writes every change to <dir>/logs/audit.log, and answers only then. */
+  readonly audit: boolean;
 };
 
 /** A cluster while it is brought up. */
@@ -64,7 +67,7 @@ export async function nativeUp(options: NativeOptions, progress: Progress): Prom
   const bin = await prepareBinaries(kwok, progress);
   const settings = await ensureSettings(options.dir, options);
   await forgetFormerBoot(options.dir);
-  const layout = layoutOf(options.dir, settings);
+  const layout = layoutOf(options, settings);
   const paths = nodePaths(options.dir);
   const building: Building = { options, settings, layout, paths, bin, table: tableOf(options.dir), progress };
   await writeConfiguration(building);
@@ -97,9 +100,10 @@ async function prepareBinaries(kwok: boolean, progress: Progress): Promise<Binar
   return ensureBinaries(names, progress);
 }
 
-function layoutOf(dir: string, settings: Settings): ControlPlaneLayout {
+function layoutOf({ dir, audit }: NativeOptions, settings: Settings): ControlPlaneLayout {
   const { address, serviceCidr, ports } = settings;
-  return { dir, pki: join(dir, 'pki'), address, bindAddress: '0.0.0.0', serviceCidr, ports };
+  const log = audit ? { auditPolicyFile: join(dir, 'audit-policy.yaml') } : {};
+  return { dir, pki: join(dir, 'pki'), address, bindAddress: '0.0.0.0', serviceCidr, ports, ...log };
 }
 
 async function writeConfiguration({ settings, layout, paths, bin }: Building): Promise<void> {
@@ -125,6 +129,7 @@ async function writeConfiguration({ settings, layout, paths, bin }: Building): P
   await writeFile(paths.containerdConfig, containerdToml(paths, { cniDir, runc: required(bin, 'runc') }));
   await writeFile(join(paths.cniConfigDir, '10-bridge.conflist'), cniConflist(paths, settings));
   await writeFile(paths.kubeletConfig, kubeletYaml(paths, settings, await podResolver()));
+  if (layout.auditPolicyFile !== undefined) await writeFile(layout.auditPolicyFile, AUDIT_POLICIES.writes);
   await chmod(paths.pki, 0o700);
 }
 
@@ -146,7 +151,11 @@ async function startControlPlane(building: Building): Promise<void> {
     () => healthy(`http://127.0.0.1:${layout.ports.etcd}/health`),
     logHint(building, 'etcd'),
   );
-  await start(building, { name: 'kube-apiserver', args: apiserverArgs(layout) });
+  const whole = { 'audit-log-mode': 'blocking' }; // a log that lacks what was done just before a crash proves nothing
+  await start(building, {
+    name: 'kube-apiserver',
+    args: apiserverArgs(layout, layout.auditPolicyFile === undefined ? {} : whole),
+  });
   await waitFor('the API server is ready', () => answers('/readyz'), logHint(building, 'kube-apiserver'));
   await start(building, { name: 'kube-controller-manager', args: controllerManagerArgs(layout) });
   await start(building, { name: 'kube-scheduler', args: schedulerArgs(layout) });

@@ -22,6 +22,7 @@ const Options = z.object({
   gpus: Count.default(4),
   kwokNodes: Count.default(0),
   kwokGpus: Count.default(8),
+  audit: z.union([z.boolean(), z.stringbool()]).default(false),
 });
 
 /** What the command line and the environment ask for. */
@@ -38,6 +39,7 @@ export const ENVIRONMENT = {
   gpus: 'ANALYSIS_CLUSTER_GPUS',
   kwokNodes: 'ANALYSIS_CLUSTER_KWOK_NODES',
   kwokGpus: 'ANALYSIS_CLUSTER_KWOK_GPUS',
+  audit: 'ANALYSIS_CLUSTER_AUDIT',
 } as const satisfies Record<keyof Options, string>;
 
 /** Reads the options: flags win over the environment, the environment over the defaults. Names every problem. */
