@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo demo-clean test unit integration faults kueue e2e bench elsi-contract verify generate format build cluster-up cluster-down cluster-status
+.PHONY: help demo demo-clean test unit integration faults kueue e2e storm bench elsi-contract verify generate format build cluster-up cluster-down cluster-status
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,6 +30,9 @@ unit integration kueue e2e: $(INSTALLED) ## One kind of test
 
 faults: $(INSTALLED) ## Every fault row, every crash plan and the mutants (up to 75 min; SHARD=1/2 for a half)
 	@node hack/faults/main.ts $(ARGS)
+
+storm: $(INSTALLED) ## An hour in which everything dies, one at a time, on the native cluster (ARGS="--seed 2 --minutes 10 --tasks 50")
+	@node hack/storm/main.ts $(ARGS)
 
 bench: $(INSTALLED) ## What must be fast, beside a baseline of the same run (ARGS="plan")
 	@node hack/bench/main.ts $(ARGS)

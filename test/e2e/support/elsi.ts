@@ -26,18 +26,30 @@ async function loadStandIn(): Promise<string> {
   return tag;
 }
 
-/** The release keeps whatever else it was installed with. */
-async function installSync(baseUrl: string, models: Readonly<Record<string, string>>): Promise<void> {
-  const settings = {
+function installSync(baseUrl: string, models: Readonly<Record<string, string>>): Promise<void> {
+  return changeRelease(syncSettings(baseUrl, TASKS, models));
+}
+
+/** Values of the chart for elsi-sync with an ELSI at this address. */
+export function syncSettings(
+  baseUrl: string,
+  namespace: string,
+  models: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  return {
     'elsi.enabled': 'true',
     'elsi.replicas': '1',
     'elsi.config.elsi.baseUrl': `${baseUrl}/api`,
     'elsi.config.intervalSeconds': '1',
-    'elsi.config.namespace': TASKS,
+    'elsi.config.namespace': namespace,
     ...Object.fromEntries(
       Object.entries(models).map(([name, model]) => [`elsi.config.models.${name}`, model]),
     ),
   };
+}
+
+/** Changes values of the installed chart; it keeps whatever else it was installed with. */
+export async function changeRelease(settings: Readonly<Record<string, string>>): Promise<void> {
   const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const chart = join(ROOT, 'charts/analysis-operator');
   const release = ['upgrade', OPERATOR.namespace, chart, '--namespace', OPERATOR.namespace];

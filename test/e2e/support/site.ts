@@ -29,6 +29,8 @@ export const FULL = 'analysis-e2e-full';
 export const FROZEN = 'analysis-e2e-frozen';
 /** A namespace without a claim, until a test makes one. */
 export const CLAIMLESS = 'analysis-e2e-claimless';
+/** A namespace on a small file system of its own, for the storm. */
+export const STORM = 'analysis-e2e-storm';
 const SYSTEM = 'analysis-e2e-system';
 export const CLAIM = 'e2e-store';
 const HOME = '/var/lib/analysis-e2e';
@@ -38,6 +40,7 @@ export const STORES = {
   [FULL]: `${HOME}/full`,
   [FROZEN]: `${HOME}/frozen`,
   [CLAIMLESS]: `${HOME}/claimless`,
+  [STORM]: `${HOME}/storm`,
 } as const;
 export type Namespace = keyof typeof STORES;
 const VOLUMES = {
@@ -46,6 +49,7 @@ const VOLUMES = {
   [FULL]: { kind: 'disk', mib: 8 },
   [FROZEN]: { kind: 'disk', mib: 8 },
   [CLAIMLESS]: { kind: 'directory' },
+  [STORM]: { kind: 'disk', mib: 256 },
 } as const;
 const NAMESPACES = Object.keys(STORES).filter((name): name is Namespace => Object.hasOwn(VOLUMES, name));
 export const OWNER = { uid: 1234, gid: 2345 };

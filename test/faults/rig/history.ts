@@ -2,7 +2,6 @@ import { open, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { ANNOTATION } from '../../../src/api/keys.ts';
 import { type TaskStatus, taskStatus } from '../../../src/api/task.ts';
-import { controlPlane } from '../../support/control-plane.ts';
 
 /** Everything that the API server was asked to change in one namespace, in its own order. */
 export interface History {
@@ -80,19 +79,13 @@ const deleteOptions = z.looseObject({
 });
 
 /** Where the audit log stands now: what follows is what a test did. */
-export async function auditPosition(): Promise<number> {
-  return (await stat(auditFile())).size;
-}
-
-function auditFile(): string {
-  const { pieces } = controlPlane();
-  if (!pieces) throw new Error('an audit log needs a control plane of our own');
-  return pieces.auditLog;
+export async function auditPosition(auditLog: string): Promise<number> {
+  return (await stat(auditLog)).size;
 }
 
 /** Reads what happened in a namespace since a position of the audit log. */
-export async function readHistory(namespace: string, from: number): Promise<History> {
-  const events = await readEvents(namespace, from);
+export async function readHistory(auditLog: string, namespace: string, from: number): Promise<History> {
+  const events = await readEvents(auditLog, namespace, from);
   const written = events.filter(({ verb }) => !READS.has(verb));
   const byOperator = written.filter(
     ({ userAgent, objectRef }) =>
@@ -110,8 +103,8 @@ export async function readHistory(namespace: string, from: number): Promise<Hist
   };
 }
 
-async function readEvents(namespace: string, from: number): Promise<AuditEvent[]> {
-  const file = await open(auditFile());
+async function readEvents(auditLog: string, namespace: string, from: number): Promise<AuditEvent[]> {
+  const file = await open(auditLog);
   const events: AuditEvent[] = [];
   try {
     for await (const line of file.readLines({ start: from })) {

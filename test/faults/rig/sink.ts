@@ -61,18 +61,19 @@ interface State {
   trusted: string;
 }
 
-export async function openSink(): Promise<Sink> {
+/** Listens on an address of this machine; pods do not reach its loopback. */
+export async function openSink(host = '127.0.0.1'): Promise<Sink> {
   const directory = await mkdtemp(join(tmpdir(), 'sink-'));
   const secret = aSecret();
   const state: State = { deliveries: [], refused: [], answer: taken, trusted: secret };
   const server = createServer((request, response) => void receive(state, request, response));
-  const port = await listen(server, 0);
+  const port = await listen(server, host, 0);
   const mount: Sink['mount'] = async (secrets) => {
     for (const name of ['secret', 'previous'] as const)
       await writeFile(join(directory, name), secrets[name] ?? '');
   };
   await mount({ secret });
-  const url = `http://127.0.0.1:${port}/hook`;
+  const url = `http://${host}:${port}/hook`;
   const endpoint = {
     url,
     secretDirectory: directory,
@@ -91,12 +92,12 @@ export async function openSink(): Promise<Sink> {
     trust: (trusted) => void (state.trusted = trusted),
     mount,
     down: () => close(server),
-    up: async () => void (await listen(server, port)),
+    up: async () => void (await listen(server, host, port)),
   };
 }
 
-async function listen(server: Server, port: number): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+async function listen(server: Server, host: string, port: number): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(port, host, resolve));
   const address = server.address();
   return typeof address === 'object' && address ? address.port : port;
 }

@@ -90,7 +90,7 @@ export const COPY: Partial<ModelSpecInput> = {
 async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): Promise<World> {
   const lab = await openLab(prefix);
   const store = await makeStore();
-  const from = await auditPosition();
+  const from = await auditPosition(auditLog());
   const name = await lab.model('copy', { ...COPY, ...model });
   const [node, proxy] = await Promise.all([
     startNode(lab.namespace, store),
@@ -140,7 +140,7 @@ async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): P
     desire: async (task, desired) => void expectOk(await lab.patchTask(task, { spec: { desired } })),
     running: (task) => until(task, 'Running', ({ phase }) => phase === 'Running'),
     ended: (task) => until(task, 'its end', ({ settled }) => settled === true),
-    history: () => readHistory(lab.namespace, from),
+    history: () => readHistory(auditLog(), lab.namespace, from),
     async sound(expected, allowed = () => false) {
       await Promise.all(Object.entries(expected).map(([task, how]) => endsAs(world, task, how)));
       const history = await world.history();
@@ -165,6 +165,12 @@ async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): P
     },
   };
   return world;
+}
+
+function auditLog(): string {
+  const { pieces } = controlPlane();
+  if (!pieces) throw new Error('an audit log needs a control plane of our own');
+  return pieces.auditLog;
 }
 
 /** Opens a world, runs a row in it and closes it, however the row ends. */

@@ -1,0 +1,46 @@
+import { link, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OPERATOR } from '../e2e/support/site.ts';
+
+/* kubelet keeps the log of a container and of the one before; of operators that are killed all the time all are kept. */
+
+/** Collects the logs of the release's pods, until it is asked for them. */
+export interface Witness {
+  /** Lines of all operators that tell of a fault in the program. */
+  crashes(): Promise<string[]>;
+  stop(): void;
+}
+
+const LOOK_MS = 3000;
+
+export async function startWitness(cluster: string): Promise<Witness> {
+  const logs = join(cluster, 'pod-logs');
+  // Beside the originals, for a second name of a file needs the same file system.
+  const kept = join(cluster, 'storm-logs');
+  await rm(kept, { recursive: true, force: true }); // of an earlier storm
+  await mkdir(kept, { recursive: true });
+  const own = await mkdtemp(join(kept, 'run-'));
+  const look = (): Promise<void> => keep(logs, own).catch(() => undefined);
+  const timer = setInterval(() => void look(), LOOK_MS);
+  return {
+    async crashes() {
+      await look();
+      const files = await readdir(own);
+      const texts = await Promise.all(files.map((file) => readFile(join(own, file), 'utf8')));
+      return texts.flatMap((text) =>
+        text.split('\n').filter((line) => /unhandled|TypeError|ReferenceError|RangeError/i.test(line)),
+      );
+    },
+    stop: () => clearInterval(timer),
+  };
+}
+
+async function keep(logs: string, own: string): Promise<void> {
+  const pods = (await readdir(logs)).filter((name) => name.startsWith(`${OPERATOR.namespace}_`));
+  for (const pod of pods)
+    for (const container of await readdir(join(logs, pod)))
+      for (const file of await readdir(join(logs, pod, container)))
+        await link(join(logs, pod, container, file), join(own, `${pod}_${container}_${file}`)).catch(
+          () => undefined, // has it already
+        );
+}
