@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import process from 'node:process';
 import { after, before, describe, it } from 'mocha';
 import { z } from 'zod';
+import { type Aftermath, callbacksAgree, elsiAgrees, openTasks, trueEnds } from '../../hack/storm/judge.ts';
 import { planStorm } from '../../hack/storm/plan.ts';
 import type { StormReport } from '../../hack/storm/report.ts';
 import { endOf } from '../e2e/support/oracle.ts';
@@ -12,19 +13,7 @@ import { readHistory } from '../faults/rig/history.ts';
 import { violationsOf } from '../faults/rig/oracles.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Ground, openGround } from './ground.ts';
-import {
-  type Aftermath,
-  callbacksAgree,
-  elsiAgrees,
-  jobsNow,
-  ledgerOf,
-  openTasks,
-  podsNow,
-  strays,
-  tasksNow,
-  trueEnds,
-  volume,
-} from './judge.ts';
+import { jobsNow, ledgerOf, podsNow, strays, tasksNow, volume } from './aftermath.ts';
 import { live } from './people.ts';
 import { startWitness, type Witness } from './witness.ts';
 import { storm, type Struck } from './weather.ts';
@@ -125,14 +114,14 @@ describe(`a storm of ${plan.minutes} min over ${plan.tasks} tasks, seed ${plan.s
   });
   promise('one published result per success, and no staging that is due', () => volume(aftermath));
   promise('ELSI shows the end of each of its tasks, told once', async () => {
-    const agrees = () => elsiAgrees(plan.people, ground.elsi, aftermath.tasks);
+    const agrees = () => elsiAgrees(aftermath, ground.elsi.now());
     await eventually('ELSI agrees', () => (agrees().length === 0 ? true : undefined), 60_000, 1000).catch(
       () => undefined,
     );
     return agrees();
   });
   promise('the receiver has each event once by its id, the end last', () =>
-    callbacksAgree(plan.people, ground.receiver, aftermath.tasks),
+    callbacksAgree(aftermath, ground.receiver),
   );
   promise('nothing strays: no pod, no Job, no finalizer', () => strays(aftermath));
   promise('the whole history holds: one Job per attempt, one pod per Job, no status goes back', async () => {
