@@ -115,7 +115,9 @@ describe('the judge of a storm: ELSI', () => {
       behaviour,
       ...(isRetried ? { hand: hand('retry') } : {}),
     });
-    const task = { task_uid: UID, status_label: shown } as never;
+    const words = { model_name: 'm', dataset_uid_label: 'd', dataset_name: 'd', user_uid: 'u' };
+    const times = { created: AT, modified: AT, estimated_duration: 0 };
+    const task = { task_uid: UID, status_label: shown, ...words, ...times };
     const audit = told.map((status) => ({ at: AT, uid: UID, before: '', status }));
     return elsiAgrees(aftermath(planned, [ended(end, runName(UID, 1))]), {
       tasks: new Map([[UID, task]]),
