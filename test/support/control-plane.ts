@@ -38,7 +38,7 @@ let running: (ControlPlane & { readonly stop: () => Promise<void> }) | undefined
 before('start a control plane', async function () {
   this.timeout(START_TIMEOUT_MS);
   running = await start();
-  await applyCrds(running.api);
+  await applyCrds();
 });
 
 after('stop the control plane', async function () {
@@ -104,9 +104,15 @@ const crd = z.looseObject({
   spec: z.looseObject({ group: z.string(), names: z.looseObject({ plural: z.string() }) }),
 });
 
-async function applyCrds(api: Api): Promise<void> {
-  for (const file of await readdir(join(ROOT, 'crds'))) {
-    const body = crd.parse(parse(await readFile(join(ROOT, 'crds', file), 'utf8')));
+/** Brings the CRDs of a checkout, those of this one by default, and waits until their kinds are served. */
+export async function applyCrds(
+  root: string = ROOT,
+  change: (body: z.output<typeof crd>) => unknown = (body) => body,
+): Promise<void> {
+  const { api } = controlPlane();
+  for (const file of await readdir(join(root, 'crds'))) {
+    const text = await readFile(join(root, 'crds', file), 'utf8');
+    const body = crd.parse(change(crd.parse(parse(text))));
     const path = `${CRDS}/${body.metadata.name}?fieldManager=integration-test&force=true`;
     expectOk(await api.call('PATCH', path, { body, contentType: 'application/apply-patch+yaml' }));
     await served(api, `/apis/${body.spec.group}/v1alpha1/${body.spec.names.plural}`);

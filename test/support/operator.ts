@@ -36,18 +36,19 @@ export interface OperatorOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A module that is loaded before the operator. */
   readonly preload?: string;
+  /** The checkout that it is started from. @default this one, or the one that `ANALYSIS_OPERATOR_SOURCE` names */
+  readonly source?: string;
 }
 
 /** A machine that runs other tests beside this one starts a process slowly. */
 const START_MS = 60_000;
 
-/** Starts the controller from its sources (`ANALYSIS_OPERATOR_SOURCE` names another copy of them) and waits until it is ready. */
+/** Starts the controller from its sources and waits until it is ready. */
 export async function startOperator({
   kubeconfig,
   namespace,
   config = {},
-  env = {},
-  preload,
+  ...process
 }: OperatorOptions): Promise<Operator> {
   const base = {
     store: { claimName: 'datasets' },
@@ -60,25 +61,24 @@ export async function startOperator({
   return startProgram('controller', {
     kubeconfig,
     config: { ...base, ...config, leaderElection },
-    env,
-    ...(preload === undefined ? {} : { preload }),
+    ...process,
   });
 }
 
-export type ProgramOptions = Pick<OperatorOptions, 'kubeconfig' | 'env' | 'preload'> & {
+export type ProgramOptions = Pick<OperatorOptions, 'kubeconfig' | 'env' | 'preload' | 'source'> & {
   readonly config: object;
 };
 
 /** Starts a command of the program that serves health checks, and waits until it is ready. */
 export async function startProgram(
   command: string,
-  { kubeconfig, config, env = {}, preload }: ProgramOptions,
+  { kubeconfig, config, env = {}, preload, source }: ProgramOptions,
 ): Promise<Operator> {
   const port = await freePort();
   const file = join(await mkdtemp(join(tmpdir(), `${command}-`)), 'config.yaml');
   await writeFile(file, stringify({ health: { port, host: '127.0.0.1' }, ...config }));
-  const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
-  const args = [join(source, 'src/main.ts'), command, '--config', file, '--kubeconfig', kubeconfig];
+  const root = source ?? process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
+  const args = [join(root, 'src/main.ts'), command, '--config', file, '--kubeconfig', kubeconfig];
   const before = preload === undefined ? [] : ['--import', preload];
   const child = spawn(process.execPath, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -8,12 +8,30 @@ import { MODEL_LOOP } from '../../../src/api/loop.ts';
 import { agentRequest, STAGING } from '../../../src/api/request.ts';
 import { type Pod, untilAborted } from './pod.ts';
 
+/** What a version of the operator's image runs in the pods of tasks. */
+export interface AgentImage {
+  readonly runAgent: typeof runAgent;
+  /** The script around the model. */
+  readonly loop: string;
+}
+
+/** The image of the operator as it is now. */
+const PRESENT: AgentImage = { runAgent, loop: MODEL_LOOP };
+
 /** Where the containers of a played node find things. */
 export interface Site {
   /** Name of the node. */
   readonly name: string;
   readonly store: string;
   readonly scratch: string;
+  /** The image of an agent's container that is not the present one, by name. */
+  readonly images: ReadonlyMap<string, AgentImage>;
+}
+
+/** The version of the operator that made the pod chose its image. */
+function imageOf({ images }: Site, { spec }: Pod): AgentImage {
+  const prepare = spec.initContainers.find(({ name }) => name === 'prepare');
+  return images.get(prepare?.image ?? '') ?? PRESENT;
 }
 
 export interface Behaviour {
@@ -54,7 +72,7 @@ export async function runModel(
   if (behaviour.model === undefined || behaviour.model === 'succeeds') {
     const loop = spawn(
       '/bin/sh',
-      ['-c', MODEL_LOOP, 'analysis-loop', join(stagingOf(site, pod), STAGING.control)],
+      ['-c', imageOf(site, pod).loop, 'analysis-loop', join(stagingOf(site, pod), STAGING.control)],
       {
         stdio: 'ignore',
       },
@@ -95,7 +113,7 @@ export async function step(
   await mkdir(site.scratch, { recursive: true });
   await writeFile(requestFile, pod.metadata.annotations[ANNOTATION.request] ?? '');
   const staging = stagingOf(site, pod);
-  const code = await runAgent(name, {
+  const code = await imageOf(site, pod).runAgent(name, {
     requestFile,
     terminationLog,
     storeRoot: site.store,

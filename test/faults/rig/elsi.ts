@@ -52,6 +52,8 @@ export interface SyncChoice {
   /** Where it finds ELSI. @default the stand-in */
   readonly url?: string;
   readonly preload?: string;
+  /** The checkout that it is started from. @default this one */
+  readonly source?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 

@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { ANNOTATION, LABEL } from '../../../src/api/keys.ts';
 import type { Answer, Api } from '../../support/api.ts';
 import { controlPlane, expectOk } from '../../support/control-plane.ts';
-import { type Behaviour, runModel, step } from './containers.ts';
+import { type AgentImage, type Behaviour, runModel, step } from './containers.ts';
 import { type Pod, podList, podPath, untilAborted } from './pod.ts';
 import { failedStatus, modelRuns, neverRan, podEnds, restarting, running } from './pod-status.ts';
 
@@ -22,6 +22,8 @@ export interface PlayedNode {
   readonly store: string;
   /** What happens to the pods of a task, by attempt; without a script its model succeeds. */
   script(task: string, behave: (attempt: number) => Behaviour): void;
+  /** Pulls an image for the agent's containers; one that nobody pulled is taken for the present operator's. */
+  pull(name: string, image: AgentImage): void;
   /** Notices nothing and says nothing any more. Containers that run go on; what it has to say it says when it is back. */
   cutOff(is: boolean): void;
   /** Loses its power for good: its containers are gone, and the API server hears nothing of it. */
@@ -65,6 +67,7 @@ interface Node {
   readonly scratch: string;
   readonly ledger: ModelRun[];
   readonly scripts: Map<string, (attempt: number) => Behaviour>;
+  readonly images: Map<string, AgentImage>;
   readonly lives: Map<string, Life>;
   readonly stopping: AbortController;
   isCutOff: boolean;
@@ -85,6 +88,7 @@ export async function startNode(
     scratch,
     ledger: [],
     scripts: new Map(),
+    images: new Map(),
     lives: new Map(),
     stopping: new AbortController(),
     isCutOff: false,
@@ -96,6 +100,7 @@ export async function startNode(
     ledger: node.ledger,
     store,
     script: (task, behave) => void node.scripts.set(task, behave),
+    pull: (name, image) => void node.images.set(name, image),
     cutOff: (is) => {
       node.isCutOff = is;
     },

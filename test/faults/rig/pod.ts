@@ -11,7 +11,10 @@ const rawPod = z.object({
     annotations: z.record(z.string(), z.string()).default({}),
     deletionTimestamp: z.string().optional(),
   }),
-  spec: z.object({ nodeName: z.string().optional() }),
+  spec: z.object({
+    nodeName: z.string().optional(),
+    initContainers: z.array(z.object({ name: z.string(), image: z.string() })).default([]),
+  }),
   status: z.object({ phase: z.string().optional() }).optional(),
 });
 export type Pod = z.output<typeof rawPod>;

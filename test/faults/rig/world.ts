@@ -75,6 +75,8 @@ export interface OperatorChoice {
   readonly config?: OperatorConfig;
   readonly env?: Readonly<Record<string, string>>;
   readonly preload?: string;
+  /** The checkout that it is started from. @default this one */
+  readonly source?: string;
 }
 
 /** The lease as the chart installs it. */

@@ -1,0 +1,87 @@
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import process from 'node:process';
+import { after } from 'mocha';
+import { run } from '../../hack/cluster/exec.ts';
+import { ROOT } from '../../hack/gen/files.ts';
+
+/** The sources that an upgrade starts from. */
+export interface Previous {
+  /** A whole checkout, with the packages of this one. */
+  readonly directory: string;
+  /** Its commit and what that says of itself. */
+  readonly revision: string;
+  /** False where there is no history: then the present sources stand for the previous ones. */
+  readonly isAnother: boolean;
+}
+
+const GIT_MS = 60_000;
+let found: Promise<Previous> | undefined;
+
+// Importing this module is what registers the hook.
+after('remove the previous sources', async function () {
+  this.timeout(60_000);
+  const previous = await found?.catch(() => undefined);
+  if (previous?.isAnother) await rm(previous.directory, { recursive: true, force: true });
+});
+
+/**
+ * Takes the sources of the revision that `UPGRADE_FROM` names out of git, once per process; the commit before this one
+ * by default. Says on the console which ones they are.
+ */
+export function previousSource(): Promise<Previous> {
+  return (found ??= take());
+}
+
+async function take(): Promise<Previous> {
+  const asked = process.env['UPGRADE_FROM'] ?? '';
+  const wanted = asked === '' ? 'HEAD~1' : asked;
+  const commit = (await resolve(wanted)) ?? ((await deepened()) ? await resolve(wanted) : undefined);
+  if (commit !== undefined) return extract(commit);
+  if (asked !== '')
+    throw new Error(
+      `UPGRADE_FROM is "${asked}" but git knows no such commit here: fetch it, or name another`,
+    );
+  console.log('\n    !!! NO HISTORY HERE: THE PRESENT SOURCES STAND FOR THE PREVIOUS ONES !!!');
+  return { directory: ROOT, revision: 'the present sources', isAnother: false };
+}
+
+async function extract(commit: string): Promise<Previous> {
+  const directory = await mkdtemp(join(tmpdir(), 'previous-'));
+  const archive = join(directory, 'sources.tar');
+  await git('archive', '--format=tar', `--output=${archive}`, commit);
+  await run('tar', ['-xf', archive, '-C', directory]);
+  await rm(archive);
+  await symlink(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
+  const revision = (await git('show', '--no-patch', '--format=%h %s', commit)).trim();
+  console.log(`\n    the previous sources are those of ${revision}`);
+  return { directory, revision, isAnother: true };
+}
+
+/** Also in a checkout that belongs to somebody else, as in a container. */
+const git = (...args: readonly string[]): Promise<string> =>
+  run('git', ['-C', ROOT, '-c', 'safe.directory=*', ...args], {
+    timeoutMs: GIT_MS,
+    env: { GIT_TERMINAL_PROMPT: '0' },
+  });
+
+/** What git says, or undefined where there is no git, no history or no such thing. */
+const asked = (...args: readonly string[]): Promise<string | undefined> =>
+  git(...args).then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+
+async function resolve(revision: string): Promise<string | undefined> {
+  const top = await asked('rev-parse', '--show-toplevel');
+  // Sources that lie, without a history of their own, inside of another project's.
+  if (top === undefined || relative(top, ROOT) !== '') return undefined;
+  return asked('rev-parse', '--verify', '--quiet', `${revision}^{commit}`);
+}
+
+/** A clone that was cut off right behind this commit gets one more. */
+async function deepened(): Promise<boolean> {
+  if ((await asked('rev-parse', '--is-shallow-repository')) !== 'true') return false;
+  return (await asked('fetch', '--quiet', '--deepen=1')) !== undefined;
+}
