@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo demo-clean test unit integration faults kueue e2e storm bench elsi-contract verify generate format build cluster-up cluster-down cluster-status
+.PHONY: help demo demo-clean test unit integration faults kueue e2e upgrade storm bench elsi-contract verify generate format build cluster-up cluster-down cluster-status
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,10 +22,10 @@ demo: $(INSTALLED) ## From nothing to finished analyses of real speech on a real
 demo-clean: $(INSTALLED) ## Remove everything that the demo made
 	@node hack/demo/main.ts clean $(ARGS)
 
-test: $(INSTALLED) ## Every test: unit, integration on a real API server, faults, Kueue, e2e in real pods
+test: $(INSTALLED) ## Every test: unit, integration on a real API server, faults, Kueue, e2e in real pods, upgrade
 	@node hack/test/main.ts $(ARGS)
 
-unit integration kueue e2e: $(INSTALLED) ## One kind of test
+unit integration kueue e2e upgrade: $(INSTALLED) ## One kind of test
 	@node hack/test/main.ts --only $@ $(ARGS)
 
 faults: $(INSTALLED) ## Every fault row, every crash plan and the mutants (up to 75 min; SHARD=1/2 for a half)

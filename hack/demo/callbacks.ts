@@ -11,10 +11,14 @@ const SECRET = 'demo-hook';
 /** The endpoint that tasks name. */
 export const ENDPOINT = 'lab';
 
-export function deployReceiver(kube: Kube, image: string): Promise<DeployedPeer> {
+export function deployReceiver(
+  kube: Kube,
+  image: string,
+  namespace: string = SYSTEM_NAMESPACE,
+): Promise<DeployedPeer> {
   return deployPeer(kube, {
     peer: 'callback-receiver',
-    namespace: SYSTEM_NAMESPACE,
+    namespace,
     image,
     args: [String(PEER_PORT), '/etc/credentials/secret'],
     secret: { name: SECRET, values: () => ({ secret: `whsec_${randomBytes(32).toString('base64')}` }) },

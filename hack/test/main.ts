@@ -27,6 +27,8 @@ const SUITES: readonly Suite[] = [
   // Of its own, because Kueue's webhooks stand before every Job of their control plane.
   { name: 'kueue', files: ['test/kueue/**/*.test.ts'], timeoutMs: 120_000, coverage: false },
   { name: 'e2e', files: ['test/e2e/**/*.test.ts'], timeoutMs: 600_000, coverage: false },
+  // Of its own, because it installs the previous version at first.
+  { name: 'upgrade', files: ['test/upgrade/**/*.test.ts'], timeoutMs: 600_000, coverage: false },
 ];
 
 const COVERAGE_DIR = 'coverage/tmp';
@@ -34,7 +36,7 @@ const LEAST_LINES = 85;
 /** Characters shown of a suite that failed without naming a test. */
 const LAST_WORDS = 2_000;
 
-const HELP = `Usage: node hack/test/main.ts [--only unit|integration|contract|faults|kueue|e2e] [--grep TEXT]
+const HELP = `Usage: node hack/test/main.ts [--only unit|integration|contract|faults|kueue|e2e|upgrade] [--grep TEXT]
 
 Runs every test, or one kind. The last line is "N passed, N failed"; a skipped test counts as failed.`;
 

@@ -1,10 +1,13 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import process from 'node:process';
 import { after } from 'mocha';
+import { z } from 'zod';
 import { run } from '../../hack/cluster/exec.ts';
 import { ROOT } from '../../hack/gen/files.ts';
+import { messageOf } from '../../src/controller/settle.ts';
 
 /** The sources that an upgrade starts from. */
 export interface Previous {
@@ -17,13 +20,14 @@ export interface Previous {
 }
 
 const GIT_MS = 60_000;
+const PACKAGES = join(ROOT, 'node_modules');
 let found: Promise<Previous> | undefined;
 
 // Importing this module is what registers the hook.
 after('remove the previous sources', async function () {
   this.timeout(60_000);
   const previous = await found?.catch(() => undefined);
-  if (previous?.isAnother) await rm(previous.directory, { recursive: true, force: true });
+  if (previous?.isAnother) await rm(dirname(previous.directory), { recursive: true, force: true });
 });
 
 /**
@@ -37,26 +41,44 @@ export function previousSource(): Promise<Previous> {
 async function take(): Promise<Previous> {
   const asked = process.env['UPGRADE_FROM'] ?? '';
   const wanted = asked === '' ? 'HEAD~1' : asked;
-  const commit = (await resolve(wanted)) ?? ((await deepened()) ? await resolve(wanted) : undefined);
-  if (commit !== undefined) return extract(commit);
-  if (asked !== '')
-    throw new Error(
-      `UPGRADE_FROM is "${asked}" but git knows no such commit here: fetch it, or name another`,
-    );
-  console.log('\n    !!! NO HISTORY HERE: THE PRESENT SOURCES STAND FOR THE PREVIOUS ONES !!!');
-  return { directory: ROOT, revision: 'the present sources', isAnother: false };
+  try {
+    const commit = (await resolve(wanted)) ?? ((await deepened()) ? await resolve(wanted) : undefined);
+    if (commit === undefined) throw new Error(`git knows no commit "${wanted}" here`);
+    return await extract(commit);
+  } catch (error) {
+    // Who asked for a certain one must get it; else no test fails because of how this was checked out.
+    if (asked !== '') throw new Error(`UPGRADE_FROM is "${asked}": ${messageOf(error)}`, { cause: error });
+    console.log(`\n    !!! THE PRESENT SOURCES STAND FOR THE PREVIOUS ONES: ${messageOf(error)} !!!`);
+    return { directory: ROOT, revision: 'the present sources', isAnother: false };
+  }
 }
 
 async function extract(commit: string): Promise<Previous> {
-  const directory = await mkdtemp(join(tmpdir(), 'previous-'));
-  const archive = join(directory, 'sources.tar');
+  const place = await mkdtemp(join(tmpdir(), 'previous-'));
+  const [directory, archive] = [join(place, 'sources'), join(place, 'sources.tar')];
   await git('archive', '--format=tar', `--output=${archive}`, commit);
+  await mkdir(directory);
   await run('tar', ['-xf', archive, '-C', directory]);
   await rm(archive);
-  await symlink(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
+  await symlink(PACKAGES, join(directory, 'node_modules'));
+  await installFormerPackages(directory, place);
   const revision = (await git('show', '--no-patch', '--format=%h %s', commit)).trim();
   console.log(`\n    the previous sources are those of ${revision}`);
   return { directory, revision, isAnother: true };
+}
+
+const manifest = z.object({ dependencies: z.record(z.string(), z.string()) });
+
+/** What the previous sources need and this checkout does not have any more goes where Node looks next. */
+async function installFormerPackages(directory: string, place: string): Promise<void> {
+  const { dependencies } = manifest.parse(
+    JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')),
+  );
+  const former = Object.entries(dependencies)
+    .filter(([name]) => !existsSync(join(PACKAGES, name)))
+    .map(([name, version]) => `${name}@${version}`);
+  const quiet = ['--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  if (former.length > 0) await run('npm', ['install', '--prefix', place, ...quiet, ...former]);
 }
 
 /** Also in a checkout that belongs to somebody else, as in a container. */
@@ -67,21 +89,21 @@ const git = (...args: readonly string[]): Promise<string> =>
   });
 
 /** What git says, or undefined where there is no git, no history or no such thing. */
-const asked = (...args: readonly string[]): Promise<string | undefined> =>
+const answer = (...args: readonly string[]): Promise<string | undefined> =>
   git(...args).then(
     (text) => text.trim(),
     () => undefined,
   );
 
 async function resolve(revision: string): Promise<string | undefined> {
-  const top = await asked('rev-parse', '--show-toplevel');
+  const top = await answer('rev-parse', '--show-toplevel');
   // Sources that lie, without a history of their own, inside of another project's.
   if (top === undefined || relative(top, ROOT) !== '') return undefined;
-  return asked('rev-parse', '--verify', '--quiet', `${revision}^{commit}`);
+  return answer('rev-parse', '--verify', '--quiet', `${revision}^{commit}`);
 }
 
 /** A clone that was cut off right behind this commit gets one more. */
 async function deepened(): Promise<boolean> {
-  if ((await asked('rev-parse', '--is-shallow-repository')) !== 'true') return false;
-  return (await asked('fetch', '--quiet', '--deepen=1')) !== undefined;
+  if ((await answer('rev-parse', '--is-shallow-repository')) !== 'true') return false;
+  return (await answer('fetch', '--quiet', '--deepen=1')) !== undefined;
 }

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { recheckOutputs } from '../../../src/agent/recheck.ts';
 import type { AnalysisTask } from '../../../src/api/objects.ts';
 import type { TaskStatus } from '../../../src/api/task.ts';
+import { identityOf } from '../../../src/jobs/request.ts';
 import { type Namespace, TASKS } from './site.ts';
 import { ended, get, onStore, read, tree } from './work.ts';
 
@@ -70,7 +71,7 @@ async function complete(task: AnalysisTask, { result }: TaskStatus, namespace: N
   const directory = onStore(path, namespace);
   const checked = await recheckOutputs(directory, { concurrency: 2, onDrift: (d) => drift.push(d), ...sha });
   assert.deepEqual(drift, [], 'the published files are what the manifest says');
-  assert.equal(checked.head.identity, task.metadata.uid);
+  assert.equal(checked.head.identity, identityOf(task));
   return manifest.parse(JSON.parse(await read(join(path, 'manifest.json'), namespace)));
 }
 

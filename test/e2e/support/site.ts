@@ -57,6 +57,29 @@ export const MODEL_IMAGE = 'localhost/analysis-operator/sh-model:test';
 const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
 export const SET_UP_MS = 45 * 60_000;
 
+/** A version of the operator: its checkout, with the chart and the CRDs, and its image. */
+export interface Release {
+  readonly root: string;
+  readonly image: ImageSpec;
+}
+
+type Settings = Readonly<Record<string, string>>;
+
+interface Choice {
+  readonly release: () => Promise<Release>;
+  readonly settings: Settings;
+  /** The chart brings the CRDs, also where they are already; they stay as the last release has them. */
+  readonly ownCrds: boolean;
+}
+
+export const presentRelease = async (): Promise<Release> => ({ root: ROOT, image: await operatorImage() });
+let choice: Choice = { release: presentRelease, settings: {}, ownCrds: false };
+
+/** Changes what is installed at first; call it while the files are loaded. */
+export function wantSite(more: Partial<Choice>): void {
+  choice = { ...choice, ...more };
+}
+
 let opened: Site | undefined;
 let client: Api | undefined;
 
@@ -92,10 +115,10 @@ async function open(): Promise<Site> {
     kubeconfig,
   };
   await close(here); // what an interrupted run left
-  const operator = await operatorImage();
-  await provideImages([operator, testImage('sh-model', MODEL_IMAGE)]);
+  const release = await choice.release();
+  await provideImages([release.image, testImage('sh-model', MODEL_IMAGE)]);
   await createNamespaces(here);
-  await installChart(here, operator.tag);
+  await installChart(here, release);
   return here;
 }
 
@@ -160,12 +183,12 @@ export function claimOf(namespace: Namespace, finalizers: readonly string[] = []
 }
 
 /** Only the tests' own namespaces are watched, so the operator of a demo on the same cluster is left alone. */
-async function installChart({ kube, kubeconfig }: Site, image: string): Promise<void> {
-  const [repository = '', tag = ''] = image.split(/:(?=[^:/]*$)/);
-  const foreignCrds = (await kube.attempt(['get', 'crd', 'analysistasks.analysis.elsi.dev'])).code === 0;
+async function installChart(here: Site, release: Release): Promise<void> {
+  const { kube } = here;
+  const areThere = (await kube.attempt(['get', 'crd', 'analysistasks.analysis.elsi.dev'])).code === 0;
+  const foreignCrds = areThere && !choice.ownCrds;
   const settings = {
-    'image.repository': repository,
-    'image.tag': tag,
+    ...imageSettings(release),
     'config.allowTags': 'true',
     'config.store.claimName': CLAIM,
     'config.identity.runAsUser': String(OWNER.uid),
@@ -180,31 +203,54 @@ async function installChart({ kube, kubeconfig }: Site, image: string): Promise<
     'config.priorityClasses.High': '',
     'priorityClasses.create': 'false',
     'crds.install': String(!foreignCrds),
+    ...choice.settings,
   };
-  if (foreignCrds) await kube.run(['apply', '--server-side', '--force-conflicts', '-f', join(ROOT, 'crds')]);
+  if (foreignCrds)
+    await kube.run(['apply', '--server-side', '--force-conflicts', '-f', join(release.root, 'crds')]);
   const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-  const chart = join(ROOT, 'charts/analysis-operator');
-  const args = [
+  const own = choice.ownCrds ? ['--take-ownership', '--force-conflicts'] : [];
+  const chart = join(release.root, CHART);
+  await helmHere(here, [
     'upgrade',
     '--install',
     SYSTEM,
     chart,
-    '--namespace',
-    SYSTEM,
     '--create-namespace',
-    '--wait',
-    '--timeout',
-    '180s',
-  ];
-  await run(await helmPath(), [...args, ...sets], { env: { KUBECONFIG: kubeconfig }, timeoutMs: 240_000 });
+    ...WAIT,
+    ...own,
+    ...sets,
+  ]);
 }
 
-async function close({ kube, kubeconfig }: Site): Promise<void> {
+const CHART = 'charts/analysis-operator';
+const WAIT = ['--wait', '--timeout', '180s'];
+
+export function imageSettings({ image }: Release): Settings {
+  const [repository = '', tag = ''] = image.tag.split(/:(?=[^:/]*$)/);
+  return { 'image.repository': repository, 'image.tag': tag };
+}
+
+/** Changes the installed release, which keeps the settings that it has. */
+export async function upgradeChart(root: string, settings: Settings): Promise<void> {
+  const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const kept = ['upgrade', SYSTEM, join(root, CHART), '--reset-then-reuse-values'];
+  await helmHere(site(), [...kept, ...WAIT, ...sets]);
+}
+
+/** Goes back to a revision of the installed release. */
+export async function rollBackChart(revision: number): Promise<void> {
+  await helmHere(site(), ['rollback', SYSTEM, String(revision), ...WAIT]);
+}
+
+async function helmHere({ kubeconfig }: Site, args: readonly string[]): Promise<void> {
+  const options = { env: { KUBECONFIG: kubeconfig }, timeoutMs: 240_000 };
+  await run(await helmPath(), [...args, '--namespace', SYSTEM], options);
+}
+
+async function close(here: Site): Promise<void> {
+  const { kube } = here;
   await kube.attempt(['delete', 'namespace', ...NAMESPACES, '--ignore-not-found', '--timeout=90s']);
-  const helm = await helmPath();
-  await run(helm, ['uninstall', SYSTEM, '--namespace', SYSTEM, '--ignore-not-found', '--wait'], {
-    env: { KUBECONFIG: kubeconfig },
-  });
+  await helmHere(here, ['uninstall', SYSTEM, '--ignore-not-found', '--wait']);
   await kube.attempt(['delete', 'namespace', SYSTEM, '--ignore-not-found', '--timeout=60s']);
   await kube.attempt(['delete', 'pv', ...NAMESPACES, '--ignore-not-found', '--timeout=30s']);
   await kube.attempt(['delete', 'analysismodels', '-l', 'analysis.elsi.dev/e2e=true']);

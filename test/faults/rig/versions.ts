@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { z } from 'zod';
 import { ROOT } from '../../../hack/gen/files.ts';
 import { applyCrds, controlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -83,13 +84,16 @@ export async function startPrevious(
   };
 }
 
-const entry = (root: string, path: string): Promise<unknown> =>
-  import(pathToFileURL(join(root, 'src', path)).href);
+const agentModule = z.object({
+  runAgent: z.custom<AgentImage['runAgent']>((value) => typeof value === 'function'),
+});
+const loopModule = z.object({ MODEL_LOOP: z.string() });
 
 async function agentOf({ directory }: Previous): Promise<AgentImage> {
-  const agent = (await entry(directory, 'agent/index.ts')) as Pick<AgentImage, 'runAgent'>;
-  const loop = (await entry(directory, 'api/loop.ts')) as { readonly MODEL_LOOP: string };
-  return { runAgent: agent.runAgent, loop: loop.MODEL_LOOP };
+  const load = (path: string): Promise<unknown> => import(pathToFileURL(join(directory, 'src', path)).href);
+  const { runAgent } = agentModule.parse(await load('agent/index.ts'));
+  const { MODEL_LOOP } = loopModule.parse(await load('api/loop.ts'));
+  return { runAgent, loop: MODEL_LOOP };
 }
 
 /** Fails if the operator that leads writes anything about tasks for which there is nothing to do. */
