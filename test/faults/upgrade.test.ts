@@ -107,6 +107,7 @@ describe('E6 the previous version, upgraded and rolled back with work in flight'
       fromPrevious((previous) =>
         withSink(async (world, sink) => {
           const upgrade = await startPrevious(world, previous, sink.config(endOnly));
+          const accepted: string[] = [];
           for (const [index, change] of THERE_AND_BACK.entries()) {
             const task = `told-${index}`;
             const before = sink.deliveries.length;
@@ -115,11 +116,19 @@ describe('E6 the previous version, upgraded and rolled back with work in flight'
             await ends(world, task);
             await came(sink, before + 1);
             await upgrade[change]();
-            sink.answer(taken);
+            sink.answer((response, { event }) => {
+              accepted.push(event.id);
+              taken(response);
+            });
             await world.ended(task);
           }
           await world.sound({ 'told-0': 'Succeeded', 'told-1': 'Succeeded', 'told-2': 'Succeeded' });
-          assert.equal(idsOf(sink.deliveries).length, 3, 'one id for each end');
+          assert.deepEqual(
+            accepted,
+            idsOf(sink.deliveries),
+            'each end was accepted once, under its first id',
+          );
+          assert.equal(accepted.length, 3);
           assert.deepEqual([...new Set(wordsOf(sink.deliveries))], ['succeeded']);
         }),
       ),
@@ -195,7 +204,7 @@ async function failsOnce(world: World, change: () => Promise<void>): Promise<voi
   const run = { per: 'File' as const, command: ['sh', '-c', script, 'careful', '{input}', '{output}'] };
   const model = await lab.model('careful', { ...COPY, run });
   const { open, opened } = gate();
-  node.script('task', (attempt) => (attempt === 1 ? { until: opened } : {}));
+  node.script('task', (attempt) => (attempt === 1 ? { observed: true, until: opened } : {}));
   const runs = async (name: string): Promise<number> => {
     const text = await readFile(ran, 'utf8').catch(() => '');
     return text.split('\n').filter((line) => line.endsWith(`/${name}`)).length;

@@ -41,6 +41,8 @@ export interface Behaviour {
   readonly runMs?: number;
   /** The model runs on until this settles. */
   readonly until?: Promise<unknown>;
+  /** Whether `observe` runs beside the model and records finished units for further attempts. @default false */
+  readonly observed?: boolean;
   /** How long a container takes to end after its pod was deleted. @default 200 */
   readonly stopMs?: number;
   /** The status that kubelet gives the pod instead of running anything in it. */
@@ -68,6 +70,14 @@ export async function runModel(
   behaviour: Behaviour,
   ending: AbortSignal,
 ): Promise<void> {
+  const ended = new AbortController();
+  const observing = behaviour.observed ? step(site, pod, 'observe', ended.signal) : undefined;
+  await model(site, pod, behaviour, ending);
+  ended.abort();
+  await observing;
+}
+
+async function model(site: Site, pod: Pod, behaviour: Behaviour, ending: AbortSignal): Promise<void> {
   const minimum = untilAborted(behaviour.model === 'hangs' ? undefined : (behaviour.runMs ?? 300), ending);
   if (behaviour.model === undefined || behaviour.model === 'succeeds') {
     const loop = spawn(
@@ -103,7 +113,8 @@ function stagingOf(site: Site, pod: Pod): string {
 export async function step(
   site: Site,
   pod: Pod,
-  name: 'prepare' | 'publish',
+  name: 'prepare' | 'observe' | 'publish',
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<{ readonly code: number; readonly message: string }> {
   const { uid } = pod.metadata;
   const [requestFile, terminationLog] = [
@@ -123,7 +134,7 @@ export async function step(
     podUid: uid,
     podName: pod.metadata.name,
     node: site.name,
-    signal: new AbortController().signal,
+    signal,
     log: () => undefined,
     now: () => new Date(),
     listen: { port: 0 },
