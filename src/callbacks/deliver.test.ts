@@ -75,6 +75,15 @@ describe('deliverCallbacks()', () => {
     readonly stop: () => Promise<void>;
   }
 
+  const registry = new Registry();
+  const metrics = createCallbackMetrics(registry);
+  let tried = 0;
+  beforeEach(() => void (tried = 0));
+  const attempted: typeof metrics.attempted = (...attempt) => {
+    tried++;
+    metrics.attempted(...attempt);
+  };
+
   function start(tasks: readonly AnalysisTask[], change: Partial<Endpoint> = {}, mayAct = () => true): Run {
     const endpoints = callbackSettings.parse({
       lab: {
@@ -97,7 +106,7 @@ describe('deliverCallbacks()', () => {
         mayAct,
         clock: systemClock,
         random: () => 1,
-        metrics: createCallbackMetrics(new Registry()),
+        metrics: { attempted },
         log: silentLog,
       },
       stop.signal,
@@ -198,6 +207,17 @@ describe('deliverCallbacks()', () => {
     await pause(600);
     await run.stop();
     assert.equal(got.length, 0);
+  });
+
+  it('tries no endpoint that is not configured, and counts all of them as one', async () => {
+    const strangers = ['https://10.0.0.1/', 'constructor', '__proto__'];
+    const run = start([task(...strangers.map((endpoint) => entry({ id: endpoint, endpoint })))]);
+    await until(() => tried === strangers.length);
+    await run.stop();
+    assert.deepEqual([got, run.ended.size], [[], 0]);
+    const page = await registry.metrics();
+    assert.match(page, /\{endpoint="unconfigured",result="failed"\} 3$/m);
+    for (const stranger of strangers) assert.ok(!page.includes(stranger), stranger);
   });
 
   it('sends nothing to an address inside, unless the administrator allows it', async () => {

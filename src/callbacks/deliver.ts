@@ -75,11 +75,16 @@ function dueNow(state: State): Due[] {
     for (const { id } of task.status?.outbox ?? []) known.add(id);
     for (const entry of firstOfEach(task, deps.ended)) {
       if (!isReady(state, entry) || !room.take(entry.endpoint)) continue;
-      due.push({ task, entry, endpoint: deps.endpoints[entry.endpoint] });
+      due.push({ task, entry, endpoint: endpointOf(deps, entry) });
     }
   }
   forget(state, known);
   return due;
+}
+
+/** A status may name anything, also `constructor`. */
+function endpointOf({ endpoints }: DelivererDeps, { endpoint: name }: OutboxEntry): Endpoint | undefined {
+  return Object.hasOwn(endpoints, name) ? endpoints[name] : undefined;
 }
 
 function roomOf({ underWay }: State): { take: (endpoint: string) => boolean } {
@@ -123,7 +128,7 @@ async function attempt(state: State, due: Due, signal: AbortSignal): Promise<voi
     return { is: error instanceof AddressError ? 'refused' : 'failed', why: messageOf(error) };
   });
   if (signal.aborted) return;
-  deps.metrics.attempted(entry.endpoint, answer.is);
+  deps.metrics.attempted(due.endpoint ? entry.endpoint : UNCONFIGURED, answer.is);
   const failures = (troubles.get(entry.id)?.failures ?? 0) + 1;
   const ended = verdictOn(deps, due, answer);
   if (ended === undefined) {
@@ -148,6 +153,9 @@ function tell(deps: DelivererDeps, { task, entry, endpoint }: Due, signal: Abort
   if (!endpoint) return Promise.resolve({ is: 'failed', why: 'the endpoint is not configured any more' });
   return deliverOnce({ task, entry, endpoint }, deps.clock.now(), signal);
 }
+
+/** What the metrics call every endpoint that the configuration does not name: their labels are a closed set. */
+const UNCONFIGURED = 'unconfigured';
 
 /** One delivery: also what `callbacks replay` does, with the same id and a new time. */
 export async function deliverOnce(
