@@ -63,7 +63,7 @@ function granted(role: Manifest): readonly string[] {
 }
 
 const MODEL_RIGHTS = [
-  'analysis.elsi.dev/analysismodels: get list watch',
+  'analysis.elsi.dev/analysismodels: list watch',
   'analysis.elsi.dev/analysismodels/status: update',
   '/nodes: get',
 ];
@@ -72,9 +72,9 @@ const TASK_RIGHTS = [
   'analysis.elsi.dev/analysistasks/status: update',
   'analysis.elsi.dev/analysistasks/finalizers: update',
   'batch/jobs: get list watch create delete',
-  '/pods: get list watch delete',
-  '/persistentvolumeclaims: get list watch',
-  'events.k8s.io/events: create patch',
+  '/pods: list watch delete',
+  '/persistentvolumeclaims: list watch',
+  'events.k8s.io/events: create',
   '/events: list',
 ];
 

@@ -5,6 +5,7 @@ import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { apply, type Rendered, renderChart } from './chart.ts';
 import { controlPlane, deleteAtEnd, expectOk } from './control-plane.ts';
+import { type Right, rightTo } from './verbs.ts';
 
 const RIGHTS = ['ServiceAccount', 'ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding'];
 const tokenRequest = z.looseObject({ status: z.looseObject({ token: z.string() }) });
@@ -38,4 +39,36 @@ export async function asInstalled(namespace: string): Promise<Installed> {
   const file = join(await mkdtemp(join(tmpdir(), 'rights-')), 'kubeconfig');
   await writeFile(file, stringify({ ...config, users: [{ name: config.users[0].name, user: { token } }] }));
   return { kubeconfig: file, release, objects };
+}
+
+const rules = z.array(
+  z.object({ apiGroups: z.array(z.string()), resources: z.array(z.string()), verbs: z.array(z.string()) }),
+);
+
+/** What the chart's roles grant to a program of it, wherever that is; `program` is the name of its objects. */
+export function grantsOf(objects: readonly Rendered[], program: string): ReadonlySet<Right> {
+  const own = objects.filter(
+    ({ kind, metadata: { name } }) =>
+      ['Role', 'ClusterRole'].includes(kind) && [program, `${program}-leader`].includes(name),
+  );
+  return new Set(
+    own
+      .flatMap((role) => rules.parse(role['rules']))
+      .flatMap(({ apiGroups, resources, verbs }) =>
+        apiGroups.flatMap((group) =>
+          resources.flatMap((resource) => verbs.map((verb) => rightTo(verb, group, resource))),
+        ),
+      ),
+  );
+}
+
+let operatorGrants: Promise<ReadonlySet<Right>> | undefined;
+
+/** What the chart as it is installed by default grants to the operator. */
+export function grantsOfOperator(): Promise<ReadonlySet<Right>> {
+  const program = 'analysis-operator';
+  operatorGrants ??= renderChart(program, 'default', ['config.namespaces=["default"]']).then((objects) =>
+    grantsOf(objects, program),
+  );
+  return operatorGrants;
 }
