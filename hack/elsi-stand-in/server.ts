@@ -26,8 +26,8 @@ export interface StandIn {
   readonly url: string;
   readonly tasks: ReadonlyMap<string, StoredTask>;
   readonly audit: readonly AuditEntry[];
-  /** Every PUT in the order in which it came, whatever became of it. */
-  readonly puts: readonly { readonly uid: string; readonly body: string }[];
+  /** Every PUT in the order in which it came, whatever became of it, and what the task showed before. */
+  readonly puts: readonly Put[];
   /** Requests so far, by operation. */
   readonly requests: Readonly<Record<Operation, number>>;
   /** The most lists that were under way at once. */
@@ -42,6 +42,12 @@ export interface StandIn {
   /** Refuses every token handed out so far. */
   expireTokens(): void;
   close(): Promise<void>;
+}
+
+interface Put {
+  readonly uid: string;
+  readonly body: string;
+  readonly before: string;
 }
 
 export interface StandInOptions {
@@ -60,7 +66,7 @@ interface State {
   readonly options: StandInOptions;
   readonly store: Store;
   readonly faults: FaultBook;
-  readonly puts: { readonly uid: string; readonly body: string }[];
+  readonly puts: Put[];
   readonly requests: Record<Operation, number>;
   readonly lists: { now: number; most: number };
   /** Token -> when it expires. */
@@ -130,10 +136,14 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   if (!operation) return send(response, page(404));
   state.requests[operation]++;
   if (operation === 'list') countLists(state.lists, response);
-  if (operation === 'put' && uid !== undefined) state.puts.push({ uid, body: call.body });
+  if (operation === 'put') notePut(call);
   const wrong = state.faults.take(operation, uid);
   if (wrong) await goWrong(call, operation, wrong);
   else send(response, perform(call, operation));
+}
+
+function notePut({ state, uid = '', body }: Call): void {
+  state.puts.push({ uid, body, before: state.store.tasks.get(uid)?.status_label ?? '' });
 }
 
 function countLists(lists: State['lists'], response: ServerResponse): void {

@@ -315,10 +315,10 @@ const CONFLICTS: Scenarios = {
 };
 
 atOnce('a model that does not do what it says', {
-  'a model that exits with 0 and has written': LIED,
-  "a model that exits with 0 and has only yesterday's files": YESTERDAY,
-  'a model that may lose files': LOSSY,
-  'a model that writes more than it promises': MORE,
-  'a model whose children go on writing when it has ended': CHILDREN,
+  'G10 a model that exits with 0 and has written': LIED,
+  "G10 a model that exits with 0 and has only yesterday's files": YESTERDAY,
+  'G10 a model that may lose files': LOSSY,
+  'G10 a model that writes more than it promises': MORE,
+  'G10 a model whose children go on writing when it has ended': CHILDREN,
   'something stands in the place of the outputs': CONFLICTS,
 });

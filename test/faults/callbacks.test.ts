@@ -44,8 +44,7 @@ function breakOff({ socket }: ServerResponse): void {
 }
 
 /** Sends something every 100 ms for as long as anybody listens. */
-function drip({ socket }: ServerResponse, begin: string): void {
-  socket?.write(begin);
+function drip({ socket }: ServerResponse): void {
   const timer = setInterval(() => socket?.write('x'), 100);
   socket?.once('close', () => clearInterval(timer));
 }
@@ -56,7 +55,7 @@ describe('H callbacks', () => {
     'start and end are told once, signed and in order, and the task settles afterwards',
     () =>
       withSink(async (world, sink) => {
-        await world.operator({ config: sink.config() });
+        await world.operator({ lease: 'usual', config: sink.config() });
         await world.submit('told', { callbacks });
         await world.sound({ told: 'Succeeded' });
         assert.deepEqual(wordsOf(sink.deliveries), ['started', 'succeeded']);
@@ -103,7 +102,7 @@ describe('H callbacks', () => {
         const config = {
           callbacks: { ...sink.config(endOnly).callbacks, ...other.config({}, 'other').callbacks },
         };
-        await world.operator({ config });
+        await world.operator({ lease: 'usual', config });
         const tasks = Array.from({ length: 6 }, (_, index) => `hangs-${index}`);
         for (const task of tasks) await world.submit(task, { callbacks });
         for (const task of tasks) await ends(world, task);
@@ -129,7 +128,7 @@ describe('H callbacks', () => {
         asked.set(id, performance.now());
         return says(sequence === '1' ? 429 : 503, { 'retry-after': '4' })(response);
       });
-      await world.operator({ config: sink.config() });
+      await world.operator({ lease: 'usual', config: sink.config() });
       await world.submit('busy', { callbacks });
       await world.sound({ busy: 'Succeeded' });
       assert.deepEqual(wordsOf(sink.deliveries), ['started', 'started', 'succeeded', 'succeeded']);
@@ -146,11 +145,12 @@ describe('H callbacks', () => {
     () =>
       withSink(async (world, sink) => {
         sink.answer((response, { event: { sequence } }) => {
-          if (sequence === '2') return drip(response, 'HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n');
-          if (sink.deliveries.length > 1) return taken(response);
-          return drip(response, 'HTTP/1.1 200 OK\r\nx-never-ends: ');
+          if (sequence === '2') response.writeHead(200, { 'content-length': 9999 }).flushHeaders();
+          else if (sink.deliveries.length > 1) return taken(response);
+          else response.socket?.write('HTTP/1.1 200 OK\r\nx-never-ends: ');
+          return drip(response);
         });
-        await world.operator({ config: sink.config() });
+        await world.operator({ lease: 'usual', config: sink.config() });
         await world.submit('slow', { callbacks });
         await world.sound({ slow: 'Succeeded' });
         assert.deepEqual(wordsOf(sink.deliveries), ['started', 'started', 'succeeded']);
@@ -169,7 +169,7 @@ describe('H callbacks', () => {
           redirects.set(id, status);
           return says(status, { location: elsewhere.url })(response);
         });
-        await world.operator({ config: sink.config(endOnly) });
+        await world.operator({ lease: 'usual', config: sink.config(endOnly) });
         const tasks = Array.from({ length: 5 }, (_, index) => `task-${index}`);
         for (const task of tasks) await world.submit(task, { callbacks });
         await world.sound(Object.fromEntries(tasks.map((task) => [task, 'Succeeded'])));
@@ -189,7 +189,7 @@ describe('H callbacks', () => {
     () =>
       withSink(async (world, sink) => {
         sink.answer(says(410));
-        await world.operator({ config: sink.config() });
+        await world.operator({ lease: 'usual', config: sink.config() });
         await world.submit('gone', { callbacks });
         await world.sound({ gone: 'Succeeded' });
         assert.equal(await told(world, 'gone'), 'GivenUp');
@@ -209,7 +209,7 @@ describe('H callbacks', () => {
           seen.add(id);
           return breakOff(response);
         });
-        await world.operator({ config: sink.config() });
+        await world.operator({ lease: 'usual', config: sink.config() });
         await world.submit('unsure', { callbacks });
         await world.sound({ unsure: 'Succeeded' });
         assert.deepEqual(wordsOf(sink.deliveries), ['started', 'started', 'succeeded', 'succeeded']);
@@ -244,7 +244,7 @@ describe('H callbacks', () => {
   row('H6/given-up', 'a start that is given up does not hold back the end', () =>
     withSink(async (world, sink) => {
       sink.answer((response, { event }) => says(event.sequence === '1' ? 410 : 204)(response));
-      await world.operator({ config: sink.config() });
+      await world.operator({ lease: 'usual', config: sink.config() });
       await world.submit('task', { callbacks });
       await world.sound({ task: 'Succeeded' });
       assert.deepEqual(wordsOf(sink.deliveries), ['started', 'succeeded']);
@@ -259,7 +259,7 @@ describe('H callbacks', () => {
       withSink(async (world, sink) => {
         world.node.script('deleted', () => ({ model: 'hangs' }));
         sink.answer((response, { event }) => says(event.sequence === '1' ? 204 : 503)(response));
-        await world.operator({ config: sink.config() });
+        await world.operator({ lease: 'usual', config: sink.config() });
         await world.submit('deleted', { callbacks });
         await world.running('deleted');
         await world.lab.deleteTask('deleted');
@@ -278,7 +278,10 @@ describe('H callbacks', () => {
     withSink(async (world, sink) => {
       world.node.script('deleted', () => ({ model: 'hangs' }));
       sink.answer(says(500));
-      await world.operator({ config: sink.config({ events: ['cancelled'], giveUpAfterSeconds: 3 }) });
+      await world.operator({
+        lease: 'usual',
+        config: sink.config({ events: ['cancelled'], giveUpAfterSeconds: 3 }),
+      });
       await world.submit('deleted', { callbacks });
       await world.running('deleted');
       await world.lab.deleteTask('deleted');
@@ -303,7 +306,7 @@ describe('H callbacks', () => {
   row('H9', 'a secret is rotated between two attempts: both signatures, then the new one alone', () =>
     withSink(async (world, sink) => {
       sink.answer(says(503));
-      await world.operator({ config: sink.config(endOnly) });
+      await world.operator({ lease: 'usual', config: sink.config(endOnly) });
       await world.submit('rotated', { callbacks });
       await came(sink, 1);
       const next = aSecret();
@@ -332,7 +335,7 @@ describe('H callbacks', () => {
     () =>
       withSink(async (world, sink) => {
         world.node.script('running', () => ({ model: 'hangs' }));
-        await world.operator({ config: sink.config() });
+        await world.operator({ lease: 'usual', config: sink.config() });
         await world.submit('task', { callbacks });
         await world.submit('running', { callbacks: ['lab'] });
         await world.sound({ task: 'Succeeded', running: { waits: 'Running' } });
@@ -366,7 +369,7 @@ const CANARY = 'canary-env-never-to-be-seen';
 async function thinPayload(world: World, sink: Sink): Promise<void> {
   const words = `☃ ${'🦉'.repeat(4000)} "\\\u2028\u0007<script>`;
   world.node.script('wordy', () => ({ model: 'fails', ends: modelEnds(3, { message: words }) }));
-  await world.operator({ config: sink.config() });
+  await world.operator({ lease: 'usual', config: sink.config() });
   const annotations = { 'example.org/note': CANARY, 'example.org/long': 'x'.repeat(200_000) };
   const spec = { model: world.model, dataset: { path: 'corpus' }, callbacks };
   assert.equal((await world.lab.task('wordy', spec, annotations)).status, 201);

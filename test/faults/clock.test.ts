@@ -3,8 +3,12 @@ import { join } from 'node:path';
 import { describe } from 'mocha';
 import type { ModelSpecInput } from '../../src/api/model.ts';
 import { eventually } from '../support/eventually.ts';
+import { inElsiWorld } from './rig/elsi.ts';
+import { withSink } from './rig/hook.ts';
+import { metricOf } from './rig/measure.ts';
 import { row } from './rig/row.ts';
-import { inWorld, type World } from './rig/world.ts';
+import { wordsOf } from './rig/sink.ts';
+import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
 
 const SHIFTED_CLOCK = join(import.meta.dirname, 'rig', 'shifted-clock.ts');
 const HOUR_MS = 3_600_000;
@@ -43,6 +47,41 @@ describe("E5 the operator's clock", () => {
         await assertTrueStamps(world, ['retried', 'after']);
       },
       patient,
+    ),
+  );
+});
+
+describe('E5 the clocks of receivers and of ELSI are others', () => {
+  for (const hours of [1, -1])
+    row(
+      `E5/callbacks-${hours > 0 ? 'ahead' : 'behind'}`,
+      `the operator's clock is off by ${hours} h: no receiver takes its events for old ones`,
+      () =>
+        withSink(async (world, sink) => {
+          const env = { CLOCK_SHIFT_MS: String(hours * HOUR_MS) };
+          await world.operator({ forced: true, preload: SHIFTED_CLOCK, env, config: sink.config() });
+          await world.submit('told', { callbacks: ['lab'] });
+          await world.sound({ told: 'Succeeded' });
+          // The reference library refuses stamps that are off by five minutes, and a refusal fails the row.
+          assert.deepEqual(wordsOf(sink.deliveries), ['started', 'succeeded']);
+        }),
+    );
+
+  row('E5/token', "elsi-sync's clock is off and is set back by 10 min: its token is renewed in time", () =>
+    inElsiWorld(
+      async (elsi) => {
+        const env = { CLOCK_SHIFT_MS: String(HOUR_MS), CLOCK_JUMP_MS: '-600000' };
+        const sync = await elsi.sync({ preload: SHIFTED_CLOCK, env });
+        await elsi.complete(elsi.submit());
+        sync.signal('SIGUSR2');
+        const { login } = elsi.standIn.requests;
+        const renewed = (): true | undefined => (elsi.standIn.requests.login >= login + 2 ? true : undefined);
+        await eventually('two renewals', renewed, RECOVERY_MS);
+        await elsi.polls(1);
+        assert.equal(await metricOf(sync, 'elsi_requests_total', 'code="401"'), 0, 'ELSI refused a token');
+        await elsi.complete(elsi.submit());
+      },
+      { tokenSeconds: 15 },
     ),
   );
 });

@@ -106,6 +106,18 @@ describe('J tasks of ELSI', () => {
     }),
   );
 
+  row('J2/page', 'a login that answers with a page or breaks off is a failure like any other', () =>
+    inElsiWorld(async (elsi) => {
+      const uid = elsi.submit();
+      for (const kind of ['page', 'half'] as const) elsi.standIn.inject({ on: 'login', do: { kind } });
+      elsi.standIn.inject({ on: 'login', do: { kind: 'items', items: [] } });
+      const sync = await elsi.sync();
+      await elsi.complete(uid);
+      assert.equal(elsi.standIn.requests.login, 4, 'one login for each round');
+      assert.equal(await metricOf(sync, 'elsi_polls_total', 'result="error"'), 3);
+    }),
+  );
+
   const lists = {
     'two-gigabytes': { kind: 'bytes', bytes: 2 ** 31 },
     'not-an-array': { kind: 'token', expiresIn: 1 },

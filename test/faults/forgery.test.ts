@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe } from 'mocha';
 import { z } from 'zod';
-import type { TaskStatus } from '../../src/api/task.ts';
+import { type TaskStatus, taskSpec } from '../../src/api/task.ts';
 import { failureOf } from '../support/api.ts';
 import { apply, renderChart } from '../support/chart.ts';
 import { controlPlane, deleteAtEnd, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Hands, handsIn } from './rig/hands.ts';
+import { withSink } from './rig/hook.ts';
+import { counted } from './rig/measure.ts';
 import { row } from './rig/row.ts';
+import { openSink, type Sink, wordsOf } from './rig/sink.ts';
 import { inWorld, RECOVERY_MS, type World } from './rig/world.ts';
 
 /** Each field of the spec with another value than the task has; null removes a field. */
@@ -29,6 +32,10 @@ async function specEdited(world: World): Promise<void> {
   await world.submit('t', { ttlSecondsAfterSettled: 9000 });
   await world.running('t');
   const before = (await world.lab.get('t')).status?.attempt?.jobUID;
+  const fixed = Object.keys(taskSpec.shape).filter(
+    (field) => !['desired', 'ttlSecondsAfterSettled'].includes(field),
+  );
+  assert.deepEqual(Object.keys(EDITS).toSorted(), fixed.toSorted(), 'every field is tried');
   for (const [field, value] of Object.entries(EDITS)) {
     const { message } = failureOf(await world.lab.patchTask('t', { spec: { [field]: value } }));
     assert.match(message, new RegExp(`${field} is immutable`));
@@ -111,6 +118,32 @@ async function forgedEnd(world: World): Promise<void> {
   await world.sound({ t: 'Succeeded' }, (violation) => violation.startsWith('O8 t succeeded, but'));
 }
 
+/** Somebody with the right to write a status has an event sent: the address that he wants for it, twice. */
+async function forgedEvent(world: World, sink: Sink): Promise<void> {
+  const hands = handsIn(world);
+  const elsewhere = await openSink();
+  try {
+    const ending = Promise.withResolvers<void>();
+    world.node.script('t', () => ({ until: ending.promise }));
+    const operator = await world.operator({ config: sink.config() });
+    await world.submit('t', { callbacks: ['lab'] });
+    await world.running('t');
+    const event = { type: 'forged', sequence: 1, time: new Date().toISOString(), url: elsewhere.url };
+    const outbox = [elsewhere.url, 'constructor'].map((endpoint) => ({ ...event, id: endpoint, endpoint }));
+    expectOk(await forge(hands, 't', { outbox }));
+    await counted(operator, 2, 'analysis_callback_attempts_total', 'endpoint="unconfigured"');
+    const kept = (await world.lab.get('t')).status?.outbox ?? [];
+    assert.ok(kept.length >= 2 && !JSON.stringify(kept).includes('"url"'), 'no URL is ever kept in a status');
+    expectOk(await forge(hands, 't', { outbox: null }));
+    ending.resolve();
+    await world.sound({ t: 'Succeeded' });
+    assert.deepEqual([elsewhere.deliveries, elsewhere.refused], [[], []], 'it was sent where a status said');
+    assert.deepEqual(wordsOf(sink.deliveries), ['started', 'succeeded']);
+  } finally {
+    await elsewhere.down();
+  }
+}
+
 const review = z.looseObject({ status: z.looseObject({ allowed: z.boolean() }) });
 const TENANT = 'tenant-of-forgery';
 
@@ -167,6 +200,9 @@ describe('F7 the status is forged', () => {
     );
   row('F7/terminal', 'an end stays, whoever wrote it, and what runs is stopped', () =>
     inWorld('forged', forgedEnd),
+  );
+  row('F7/outbox', 'events are sent to endpoints of the configuration alone, whatever a status says', () =>
+    withSink(forgedEvent),
   );
   row('F7/rights', "the chart's role for tenants has no right on a status, a model, a Job or a pod", () =>
     inWorld('forged', rightsOfTenants),

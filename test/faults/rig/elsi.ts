@@ -11,6 +11,8 @@ import { ELSI_STATUSES, type ElsiStatus, rankOf } from '../../../src/elsi/wire.t
 import { controlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Operator, startProgram } from '../../support/operator.ts';
+import { agreesInTheEnd, neverTakenBack } from './elsi-end.ts';
+import { leaksOf } from './leaks.ts';
 import type { Proxy } from './proxy.ts';
 import { DATASET } from './volume.ts';
 import { inWorld, RECOVERY_MS, type World } from './world.ts';
@@ -74,12 +76,14 @@ export async function inElsiWorld(
     await writeFile(join(directory, 'client_secret'), `${SECRET}\n`);
     const file = join(directory, 'stand-in.json');
     const state = { standIn: await startStandIn({ ...CREDENTIALS, file, ...options }) };
-    const syncs: Operator[] = [];
+    const [syncs, known]: [Operator[], Set<string>] = [[], new Set()];
     try {
       if (operator) await world.operator({ lease: 'usual' });
-      await run(elsiWorld(world, { state, syncs, directory, options: { ...CREDENTIALS, file, ...options } }));
+      const parts = { state, syncs, known, directory, options: { ...CREDENTIALS, file, ...options } };
+      const elsi = elsiWorld(world, parts);
+      await run(elsi);
       assert.deepEqual(state.standIn.unusedFaults(), [], 'a fault of the row never came');
-      secretive(syncs);
+      await judge(elsi, parts);
     } catch (error) {
       const log = syncs.flatMap((sync) => sync.log()).slice(-20);
       throw new Error(`${messageOf(error)}\nthe logs of elsi-sync end with\n${log.join('\n')}`, {
@@ -95,11 +99,13 @@ export async function inElsiWorld(
 interface Parts {
   readonly state: { standIn: StandIn };
   readonly syncs: Operator[];
+  /** Uid of every task that the row gave to ELSI. */
+  readonly known: Set<string>;
   readonly directory: string;
   readonly options: StandInOptions;
 }
 
-function elsiWorld(world: World, { state, syncs, directory, options }: Parts): ElsiWorld {
+function elsiWorld(world: World, { state, syncs, known, directory, options }: Parts): ElsiWorld {
   const elsi: ElsiWorld = {
     world,
     get standIn() {
@@ -133,9 +139,11 @@ function elsiWorld(world: World, { state, syncs, directory, options }: Parts): E
       syncs.push(sync);
       return sync;
     },
-    submit: (change = {}) =>
-      state.standIn.add({ task_uid: randomUUID(), model_name: 'vtc', dataset_uid_label: DATASET, ...change })
-        .task_uid,
+    submit(change = {}) {
+      const task = { task_uid: randomUUID(), model_name: 'vtc', dataset_uid_label: DATASET, ...change };
+      known.add(task.task_uid);
+      return state.standIn.add(task).task_uid;
+    },
     shows: async (uid, status) => {
       await eventually(
         `ELSI shows ${status}`,
@@ -200,7 +208,19 @@ function wordOf(text: string): ElsiStatus {
   return known ?? assert.fail(`ELSI was told "${text}"`);
 }
 
-function secretive(syncs: readonly Operator[]): void {
-  const leaks = syncs.flatMap((sync) => sync.log()).filter((line) => line.includes(SECRET));
-  assert.deepEqual(leaks, []);
+/** What holds at the end of every row: ELSI and the cluster agree where somebody looks, and no secret got out. */
+async function judge(elsi: ElsiWorld, { state, syncs, known }: Parts): Promise<void> {
+  const { world } = elsi;
+  const { standIn } = state;
+  const alive = await Promise.all(syncs.map(isAlive));
+  if (alive.some(Boolean))
+    await agreesInTheEnd({ world, standIn, known, polls: (count) => elsi.polls(count) });
+  if (alive.filter(Boolean).length < 2) assert.deepEqual(neverTakenBack(standIn.puts), []);
+  assert.deepEqual(await leaksOf(world, [...world.operators, ...syncs], SECRET), []);
 }
+
+const isAlive = ({ healthUrl }: Operator): Promise<boolean> =>
+  fetch(`${healthUrl}/livez`).then(
+    ({ ok }) => ok,
+    () => false,
+  );

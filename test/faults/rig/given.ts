@@ -1,4 +1,6 @@
+import assert from 'node:assert/strict';
 import { z } from 'zod';
+import type { TaskStatus } from '../../../src/api/task.ts';
 import { controlPlane, expectOk } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { kindOfWrite } from './workload.ts';
@@ -95,4 +97,17 @@ export async function outlives({ proxy }: World, renewals: number): Promise<void
 /** Waits until the API server acts on what was given to it, as seen by a probe. */
 export function takesEffect(what: string, probe: () => Promise<boolean>): Promise<true> {
   return eventually(what, async () => ((await probe().catch(() => false)) ? true : undefined));
+}
+
+/** The task waits, is not failed, and says why in the words of whoever refused. */
+export async function waitsFor(
+  world: World,
+  task: string,
+  reason: string,
+  words: RegExp,
+): Promise<TaskStatus> {
+  const status = await world.until(task, reason, (seen) => seen.reason === reason);
+  assert.equal(status.phase, 'Pending');
+  assert.match(status.message ?? '', words);
+  return status;
 }

@@ -29,9 +29,12 @@ export interface TaskWrite {
 export interface Created {
   readonly uid: string;
   readonly name: string;
+  readonly version: number;
   /** UID of the controlling owner. */
   readonly owner: string;
   readonly attempt: number;
+  /** Whether an operator asked for it: the Job controller makes the pods, and tests make strangers. */
+  readonly byOperator: boolean;
 }
 
 /** A deletion that an operator asked for. */
@@ -88,8 +91,7 @@ export async function readHistory(auditLog: string, namespace: string, from: num
   const events = await readEvents(auditLog, namespace, from);
   const written = events.filter(({ verb }) => !READS.has(verb));
   const byOperator = written.filter(
-    ({ userAgent, objectRef }) =>
-      userAgent.startsWith(OPERATOR) && !['leases', 'events'].includes(objectRef?.resource ?? ''),
+    (event) => isByOperator(event) && !['leases', 'events'].includes(event.objectRef?.resource ?? ''),
   );
   const taskWrites = written.flatMap((event) => (isTask(event) ? taskWriteOf(event) : []));
   return {
@@ -120,6 +122,7 @@ async function readEvents(auditLog: string, namespace: string, from: number): Pr
 }
 
 const codeOf = ({ responseStatus }: AuditEvent): number => responseStatus?.code ?? 0;
+const isByOperator = ({ userAgent }: AuditEvent): boolean => userAgent.startsWith(OPERATOR);
 const isTask = ({ objectRef }: AuditEvent): boolean => objectRef?.resource === 'analysistasks';
 
 function taskWriteOf(event: AuditEvent): TaskWrite[] {
@@ -136,9 +139,10 @@ function createdOf(event: AuditEvent, resource: string): Created[] {
   if (objectRef?.resource !== resource || objectRef.subresource !== '' || verb !== 'create') return [];
   const { data } = object.safeParse(event.responseObject);
   if (codeOf(event) !== 201 || !data) return [];
-  const { uid, name, annotations, ownerReferences } = data.metadata;
+  const { uid, name, resourceVersion, annotations, ownerReferences } = data.metadata;
   const owner = ownerReferences.find(({ controller }) => controller)?.uid ?? '';
-  return [{ uid, name, owner, attempt: Number(annotations[ANNOTATION.attempt] ?? 0) }];
+  const attempt = Number(annotations[ANNOTATION.attempt] ?? 0);
+  return [{ uid, name, version: Number(resourceVersion), owner, attempt, byOperator: isByOperator(event) }];
 }
 
 const job = z.looseObject({ metadata, spec: z.looseObject({ suspend: z.boolean().optional() }) });

@@ -1,11 +1,15 @@
 import { isTerminal, type TaskStatus } from '../../../src/api/task.ts';
-import type { History, TaskWrite } from './history.ts';
+import type { Created, History, TaskWrite } from './history.ts';
 import type { ModelRun } from './node.ts';
 
 /** Everything that is wrong with a history, in words; empty for a correct operator. */
 export function violationsOf(history: History, ledger: readonly ModelRun[]): string[] {
   return [
-    ...[...groupBy(history.taskWrites, ({ uid }) => uid).values()].flatMap(neverBack),
+    ...[...groupBy(history.taskWrites, ({ uid }) => uid).values()].flatMap((writes) => [
+      ...neverBack(writes),
+      ...oneIdPerEvent(writes),
+    ]),
+    ...claimedFirst(history),
     ...oneJobPerAttempt(history),
     ...onePodPerJob(history),
     ...onlyOurs(history),
@@ -56,6 +60,37 @@ function oneJobPerAttempt({ jobs }: History): string[] {
     );
 }
 
+/**
+ * I2: an operator creates a Job only after a status that names it, with its attempt, was accepted. Pods are made by the
+ * Job controller, so none of ours exists without a claim either. One etcd counts the versions of all objects.
+ */
+function claimedFirst({ jobs, taskWrites }: History): string[] {
+  const writes = groupBy(taskWrites, ({ uid }) => uid);
+  const isClaimed = ({ owner, name, attempt, version }: Created): boolean =>
+    (writes.get(owner) ?? []).some(
+      ({ version: at, status }) =>
+        at < version && status.attempt?.number === attempt && status.attempt.jobName === name,
+    );
+  return jobs
+    .filter((job) => job.byOperator && !isClaimed(job))
+    .map(({ name, attempt }) => `I2 ${name} was created, but no status claimed it as attempt ${attempt}`);
+}
+
+/** I7: to one endpoint an event of a task has one id, however often it is written; and what has settled owes none. */
+function oneIdPerEvent(writes: readonly TaskWrite[]): string[] {
+  const entries = writes.flatMap(({ name, status: { outbox = [] } }) =>
+    outbox.map(({ id, type, endpoint }) => ({ id, event: `${type} of ${name} to ${endpoint}` })),
+  );
+  const twice = [...groupBy(entries, ({ event }) => event)].flatMap(([event, told]) => {
+    const ids = new Set(told.map(({ id }) => id));
+    return ids.size > 1 ? [`I7 ${event} has ${ids.size} ids`] : [];
+  });
+  const owing = writes
+    .filter(({ status: { settled = false, outbox = [] } }) => settled && outbox.length > 0)
+    .map(({ name }) => `I7 ${name} was settled while events were still to be delivered`);
+  return [...twice, ...owing];
+}
+
 /** O2: at most one pod is ever created per Job; a queue may have one for each time that it lets the Job run. */
 function onePodPerJob({ pods, releases }: History): string[] {
   return [...groupBy(pods, ({ owner }) => owner)]
@@ -88,6 +123,29 @@ function oneContainerAtOnce(ledger: readonly ModelRun[]): string[] {
         : [];
     }),
   );
+}
+
+/** Every label that a metric of any program here may have; each takes values of a small closed set. */
+const LABELS = new Set(
+  'action code controller endpoint host kind le method name quantile reason resource result source type why'.split(
+    ' ',
+  ),
+);
+const MOST_SERIES = 2000;
+
+/** I17: what in a page of metrics grows with the number of tasks, or names one of these objects. */
+export function foreignLabels(page: string, objects: readonly string[]): string[] {
+  const series = page.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  const pairs = series.flatMap((line) => [...line.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)]);
+  const strange = new Set(pairs.map(([, label = '']) => label).filter((label) => !LABELS.has(label)));
+  const values = new Set(pairs.map(([, , value = '']) => value));
+  return [
+    ...[...strange].map((label) => `I17 a metric has the label "${label}"`),
+    ...objects
+      .filter((object) => [...values].some((value) => value.includes(object)))
+      .map((object) => `I17 a label of a metric names ${object}`),
+    ...(series.length > MOST_SERIES ? [`I17 there are ${series.length} series`] : []),
+  ];
 }
 
 export function groupBy<T>(list: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {

@@ -28,6 +28,8 @@ export interface Delivery {
 export interface Sink {
   /** Every delivery, repeated ones too. */
   readonly deliveries: readonly Delivery[];
+  /** Ids of the events that it answered with a success. */
+  readonly accepted: ReadonlySet<string>;
   /** Why deliveries were refused. */
   readonly refused: readonly string[];
   /** How it answers from now on. @default 204 */
@@ -56,6 +58,7 @@ export const aSecret = (): string => `whsec_${randomBytes(32).toString('base64')
 
 interface State {
   readonly deliveries: Delivery[];
+  readonly accepted: Set<string>;
   readonly refused: string[];
   answer: Parameters<Sink['answer']>[0];
   trusted: string;
@@ -65,7 +68,7 @@ interface State {
 export async function openSink(host = '127.0.0.1'): Promise<Sink> {
   const directory = await mkdtemp(join(tmpdir(), 'sink-'));
   const secret = aSecret();
-  const state: State = { deliveries: [], refused: [], answer: taken, trusted: secret };
+  const state: State = { deliveries: [], accepted: new Set(), refused: [], answer: taken, trusted: secret };
   const server = createServer((request, response) => void receive(state, request, response));
   const port = await listen(server, host, 0);
   const mount: Sink['mount'] = async (secrets) => {
@@ -84,6 +87,7 @@ export async function openSink(host = '127.0.0.1'): Promise<Sink> {
   };
   return {
     deliveries: state.deliveries,
+    accepted: state.accepted,
     refused: state.refused,
     secret,
     url,
@@ -118,6 +122,9 @@ async function receive(state: State, request: IncomingMessage, response: ServerR
     assert.equal(headers['webhook-id'], verified.id);
     const delivery = { event: verified, body, headers, atMs: performance.now() };
     state.deliveries.push(delivery);
+    response.once('close', () => {
+      if (response.headersSent && response.statusCode < 300) state.accepted.add(verified.id);
+    });
     state.answer(response, delivery);
   } catch (error) {
     state.refused.push(messageOf(error));

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -20,14 +21,26 @@ export async function makeStore(): Promise<string> {
 
 const manifest = z.looseObject({ identity: z.string() });
 
-/** Who published what: output name -> identity in its manifest. */
-export async function publications(store: string): Promise<ReadonlyMap<string, string>> {
+/** One directory beside the staging. */
+export interface Publication {
+  /** Of its manifest; nobody where there is none. */
+  readonly identity: string;
+  readonly manifestSha256: string | undefined;
+}
+
+/** Who published what, by output name. */
+export async function publications(store: string): Promise<ReadonlyMap<string, Publication>> {
   const outputs = join(store, DATASET, STAGING.outputs);
   const names = await readdir(outputs).catch(() => []);
-  const found = new Map<string, string>();
-  for (const name of names.filter((entry) => entry !== STAGING.staging)) {
-    const text = await readFile(join(outputs, name, 'manifest.json'), 'utf8').catch(() => undefined);
-    found.set(name, text === undefined ? 'nobody' : manifest.parse(JSON.parse(text)).identity);
-  }
+  const found = new Map<string, Publication>();
+  for (const name of names.filter((entry) => entry !== STAGING.staging))
+    found.set(name, await publicationIn(join(outputs, name)));
   return found;
+}
+
+async function publicationIn(directory: string): Promise<Publication> {
+  const bytes = await readFile(join(directory, 'manifest.json')).catch(() => undefined);
+  if (bytes === undefined) return { identity: 'nobody', manifestSha256: undefined };
+  const { identity } = manifest.parse(JSON.parse(bytes.toString()));
+  return { identity, manifestSha256: createHash('sha256').update(bytes).digest('hex') };
 }

@@ -2,21 +2,21 @@ import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ModelSpecInput } from '../../../src/api/model.ts';
-import type { Phase, TaskStatus } from '../../../src/api/task.ts';
+import type { TaskStatus } from '../../../src/api/task.ts';
 import { messageOf } from '../../../src/controller/settle.ts';
-import { identityOf, outputNameOf } from '../../../src/jobs/request.ts';
-import { isAlive } from '../../../src/jobs/views.ts';
 import { controlPlane, expectOk, wantControlPlane } from '../../support/control-plane.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Lab, openLab } from '../../support/lab.ts';
 import { type Operator, type OperatorConfig, startOperator } from '../../support/operator.ts';
+import { endStateOf } from './end-state.ts';
+import { type Expected, RECOVERY_MS } from './expected.ts';
 import { auditPosition, type History, readHistory } from './history.ts';
 import { type ModelRun, type NodeOptions, type PlayedNode, startNode } from './node.ts';
 import { violationsOf } from './oracles.ts';
 import { type Proxy, startProxy } from './proxy.ts';
 import { ROW_LIMIT_MS } from './row.ts';
 import { withScene } from './scene.ts';
-import { DATASET, makeStore, publications } from './volume.ts';
+import { DATASET, makeStore } from './volume.ts';
 
 // Loading this file is what makes the control plane of the process fit for the oracles.
 wantControlPlane({
@@ -26,11 +26,7 @@ wantControlPlane({
   controllerManagerFlags: { 'node-monitor-grace-period': '1h' },
 });
 
-/** Recoveries wait for leases, backoff and Retry-After; later than this counts as lost. */
-export const RECOVERY_MS = Number(process.env['FAULTS_RECOVERY_MS'] ?? 90_000);
-
-/** How a task is to end. */
-export type Expected = Phase | 'gone' | { readonly waits: string };
+export { RECOVERY_MS, type Expected } from './expected.ts';
 
 /** One namespace, one played node and one proxied operator or more: what one row works in. */
 export interface World {
@@ -146,12 +142,7 @@ async function openWorld(prefix: string, model: Partial<ModelSpecInput> = {}): P
     async sound(expected, allowed = () => false) {
       await Promise.all(Object.entries(expected).map(([task, how]) => endsAs(world, task, how)));
       const history = await world.history();
-      const violations = [
-        ...violationsOf(history, ledgerOf(nodes)),
-        ...(await onTheVolume(world, expected)),
-        ...(await leftOvers(world, expected)),
-        ...operators.flatMap(crashes),
-      ];
+      const violations = [...violationsOf(history, ledgerOf(nodes)), ...(await endStateOf(world, expected))];
       assert.deepEqual(
         violations.filter((violation) => !allowed(violation)),
         [],
@@ -217,49 +208,4 @@ async function endsAs(world: World, task: string, how: Expected): Promise<void> 
     const status = await world.until(task, `${how} and settled`, ({ settled }) => settled === true);
     assert.equal(status.phase, how, `${task}: ${status.reason}: ${status.message}`);
   }
-}
-
-/** O8: one published result for each success, by that very task, and none for any other end. */
-async function onTheVolume(
-  { node, lab }: World,
-  expected: Readonly<Record<string, Expected>>,
-): Promise<string[]> {
-  const published = await publications(node.store);
-  const problems: string[] = [];
-  for (const [task, how] of Object.entries(expected)) {
-    if (how === 'gone') continue;
-    const object = await lab.get(task);
-    const owner = published.get(outputNameOf(object));
-    const succeeded = how === 'Succeeded' || how === 'PartiallySucceeded';
-    if (succeeded && owner !== identityOf(object))
-      problems.push(`O8 ${task} succeeded, but its outputs belong to ${owner ?? 'nobody'}`);
-    if (!succeeded && owner !== undefined)
-      problems.push(`O8 ${task} did not succeed, but something is published`);
-  }
-  return problems;
-}
-
-/** I10: nothing runs for a task that has ended. */
-async function leftOvers({ lab }: World, expected: Readonly<Record<string, Expected>>): Promise<string[]> {
-  const running = new Set(
-    Object.entries(expected).flatMap(([task, how]) => (typeof how === 'object' ? [task] : [])),
-  );
-  const jobs = await lab.jobs();
-  const waiting = new Set(
-    jobs.filter(({ taskName }) => running.has(taskName ?? '')).map(({ metadata }) => metadata.uid),
-  );
-  const stray = async () =>
-    (await lab.pods()).filter((pod) => isAlive(pod) && !waiting.has(pod.ownerUid ?? ''));
-  const none = async () => ((await stray()).length === 0 ? true : undefined);
-  // The garbage collector learns of a new kind only every half minute.
-  await eventually('no pod is left', none, RECOVERY_MS).catch(() => undefined);
-  return (await stray()).map(({ metadata }) => `I10 pod ${metadata.name} outlives its task`);
-}
-
-/** O6: an operator ends only when it is told to or has lost its lease, and nothing in it is unhandled. */
-function crashes(operator: Operator): string[] {
-  return operator
-    .log()
-    .filter((line) => /unhandled|TypeError|ReferenceError|RangeError|\bERR_/i.test(line))
-    .map((line) => `O6 ${line.slice(0, 500)}`);
 }
