@@ -45,14 +45,15 @@ describe('D5 rights are taken away while it works, and given back', () => {
     const role = objects.find(({ kind, metadata }) => kind === 'Role' && metadata.name === release);
     const before = rules.parse(role?.['rules']);
     const path = `/apis/rbac.authorization.k8s.io/v1/namespaces/${lab.namespace}/roles/${release}`;
-    const less = (rule: (typeof before)[number], verb: string) => ({
-      ...rule,
-      verbs: rule.verbs.filter((each) => each !== verb),
-    });
+    // The API server takes no rule without a verb.
+    const less = (rule: (typeof before)[number], verb: string) => {
+      const verbs = rule.verbs.filter((each) => each !== verb);
+      return verbs.length > 0 ? [{ ...rule, verbs }] : [];
+    };
     return {
       without: (resource: string, verb: string) =>
         patch(path, {
-          rules: before.map((rule) => (rule.resources.includes(resource) ? less(rule, verb) : rule)),
+          rules: before.flatMap((rule) => (rule.resources.includes(resource) ? less(rule, verb) : [rule])),
         }),
       whole: () => patch(path, { rules: before }),
     };

@@ -212,15 +212,19 @@ function wordOf(text: string): ElsiStatus {
 async function judge(elsi: ElsiWorld, { state, syncs, known }: Parts): Promise<void> {
   const { world } = elsi;
   const { standIn } = state;
-  const alive = await Promise.all(syncs.map(isAlive));
-  if (alive.some(Boolean))
-    await agreesInTheEnd({ world, standIn, known, polls: (count) => elsi.polls(count) });
-  if (alive.filter(Boolean).length < 2) assert.deepEqual(neverTakenBack(standIn.puts), []);
+  const leading = await aliveOf(syncs);
+  if (leading > 0)
+    await agreesInTheEnd({ world, standIn, known, polls: (count) => elsi.polls(count) }).catch(
+      async (error: unknown) => {
+        // On a machine that stalls the last one may have lost its lease since; then nobody looks any more.
+        if ((await aliveOf(syncs)) > 0) throw error;
+      },
+    );
+  if (leading < 2) assert.deepEqual(neverTakenBack(standIn.puts), []);
   assert.deepEqual(await leaksOf(world, [...world.operators, ...syncs], SECRET), []);
 }
 
-const isAlive = ({ healthUrl }: Operator): Promise<boolean> =>
-  fetch(`${healthUrl}/livez`).then(
-    ({ ok }) => ok,
-    () => false,
-  );
+async function aliveOf(syncs: readonly Operator[]): Promise<number> {
+  const answers = await Promise.allSettled(syncs.map(({ healthUrl }) => fetch(`${healthUrl}/livez`)));
+  return answers.filter((answer) => answer.status === 'fulfilled' && answer.value.ok).length;
+}
