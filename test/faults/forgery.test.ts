@@ -7,7 +7,7 @@ import { apply, renderChart } from '../support/chart.ts';
 import { controlPlane, deleteAtEnd, expectOk } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Hands, handsIn } from './rig/hands.ts';
-import { withSink } from './rig/hook.ts';
+import { came, withSink } from './rig/hook.ts';
 import { counted } from './rig/measure.ts';
 import { row } from './rig/row.ts';
 import { openSink, type Sink, wordsOf } from './rig/sink.ts';
@@ -128,6 +128,9 @@ async function forgedEvent(world: World, sink: Sink): Promise<void> {
     const operator = await world.operator({ config: sink.config() });
     await world.submit('t', { callbacks: ['lab'] });
     await world.running('t');
+    await came(sink, 1);
+    // The patch below replaces the whole list: nothing true may be in it any more.
+    await world.until('t', 'nothing to tell', ({ outbox = [] }) => outbox.length === 0);
     const event = { type: 'forged', sequence: 1, time: new Date().toISOString(), url: elsewhere.url };
     const outbox = [elsewhere.url, 'constructor'].map((endpoint) => ({ ...event, id: endpoint, endpoint }));
     expectOk(await forge(hands, 't', { outbox }));
