@@ -90,7 +90,7 @@ async function outcomeOf(mutant: Mutant): Promise<Outcome> {
   }
 }
 
-/** A copy of the program with the patch in it; the rig and its agent stay as they are. */
+/** A copy of the program with the patch in it, also for the agent of played nodes; the rig stays as it is. */
 async function plant({ name, edits }: Mutant, directory: string): Promise<void> {
   await cp(join(ROOT, 'src'), join(directory, 'src'), { recursive: true });
   await cp(join(ROOT, 'package.json'), join(directory, 'package.json'));

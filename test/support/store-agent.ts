@@ -25,11 +25,12 @@ export interface StoreAgent {
   remove(): Promise<void>;
 }
 
-export async function aStoreAgent(): Promise<StoreAgent> {
+/** In front of a store of its own, or of one that is there. */
+export async function aStoreAgent(store?: string): Promise<StoreAgent> {
   const place = await mkdtemp(join(tmpdir(), 'store-agent-'));
-  const root = join(place, 'store');
+  const root = store ?? join(place, 'store');
   const tokenFile = join(place, 'token');
-  await mkdir(root);
+  await mkdir(root, { recursive: true });
   await writeFile(tokenFile, `${STORE_TOKEN}\n`);
   let port = 0;
   let child: ChildProcess | undefined;
@@ -51,7 +52,8 @@ export async function aStoreAgent(): Promise<StoreAgent> {
     start: async (...flags) => {
       const listen = ['--host', '127.0.0.1', '--port', String(port)];
       const args = ['agent', 'serve', '--store', root, '--token-file', tokenFile, ...listen, ...flags];
-      const started = spawn(process.execPath, [join(ROOT, 'src/main.ts'), ...args], {
+      const source = process.env['ANALYSIS_OPERATOR_SOURCE'] ?? ROOT;
+      const started = spawn(process.execPath, [join(source, 'src/main.ts'), ...args], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       child = started;

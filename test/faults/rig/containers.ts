@@ -2,11 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runAgent } from '../../../src/agent/index.ts';
 import { ANNOTATION } from '../../../src/api/keys.ts';
-import { MODEL_LOOP } from '../../../src/api/loop.ts';
 import { agentRequest, STAGING } from '../../../src/api/request.ts';
 import { type Pod, untilAborted } from './pod.ts';
+import { MODEL_LOOP, type Place, runAgent, runStep } from './program.ts';
 
 /** What a version of the operator's image runs in the pods of tasks. */
 export interface AgentImage {
@@ -15,7 +14,7 @@ export interface AgentImage {
   readonly loop: string;
 }
 
-/** The image of the operator as it is now. */
+/** The image of the program under test. */
 const PRESENT: AgentImage = { runAgent, loop: MODEL_LOOP };
 
 /** Where the containers of a played node find things. */
@@ -53,6 +52,8 @@ export interface Behaviour {
   readonly onRestart?: (pod: Pod) => Promise<void>;
   /** Called when the model container has started. */
   readonly onModel?: (pod: Pod) => void | Promise<void>;
+  /** Runs publish in another way than usual; returns its exit code. */
+  readonly publish?: (place: Place) => Promise<number>;
   /** Awaited after publish has renamed and before anybody can see that it ended. */
   readonly onPublished?: (pod: Pod) => Promise<void>;
 }
@@ -71,7 +72,7 @@ export async function runModel(
   ending: AbortSignal,
 ): Promise<void> {
   const ended = new AbortController();
-  const observing = behaviour.observed ? step(site, pod, 'observe', ended.signal) : undefined;
+  const observing = behaviour.observed ? step(site, pod, 'observe', { signal: ended.signal }) : undefined;
   await model(site, pod, behaviour, ending);
   ended.abort();
   await observing;
@@ -109,24 +110,15 @@ function stagingOf(site: Site, pod: Pod): string {
   return join(site.store, dataset.path, STAGING.outputs, STAGING.staging, task.uid, pod.metadata.uid);
 }
 
-/** Runs a step of the agent as its container would. */
-export async function step(
-  site: Site,
-  pod: Pod,
-  name: 'prepare' | 'observe' | 'publish',
-  signal: AbortSignal = new AbortController().signal,
-): Promise<{ readonly code: number; readonly message: string }> {
+async function placeOf(site: Site, pod: Pod, name: string): Promise<Place> {
   const { uid } = pod.metadata;
-  const [requestFile, terminationLog] = [
-    join(site.scratch, `${uid}.json`),
-    join(site.scratch, `${uid}.${name}`),
-  ];
+  const requestFile = join(site.scratch, `${uid}.json`);
   await mkdir(site.scratch, { recursive: true });
   await writeFile(requestFile, pod.metadata.annotations[ANNOTATION.request] ?? '');
   const staging = stagingOf(site, pod);
-  const code = await imageOf(site, pod).runAgent(name, {
+  return {
     requestFile,
-    terminationLog,
+    terminationLog: join(site.scratch, `${uid}.${name}`),
     storeRoot: site.store,
     stagingRoot: staging,
     dataMount: join(site.store, requestOf(pod).dataset.path),
@@ -134,11 +126,23 @@ export async function step(
     podUid: uid,
     podName: pod.metadata.name,
     node: site.name,
-    signal,
-    log: () => undefined,
-    now: () => new Date(),
-    listen: { port: 0 },
-    scanIntervalMs: 1000,
-  });
-  return { code, message: await readFile(terminationLog, 'utf8').catch(() => '') };
+  };
+}
+
+interface StepOptions {
+  readonly signal?: AbortSignal;
+  readonly run?: Behaviour['publish'];
+}
+
+/** Runs a step of the agent as its container would. */
+export async function step(
+  site: Site,
+  pod: Pod,
+  name: 'prepare' | 'observe' | 'publish',
+  { run, ...options }: StepOptions = {},
+): Promise<{ readonly code: number; readonly message: string }> {
+  const place = await placeOf(site, pod, name);
+  const agent = imageOf(site, pod).runAgent;
+  const code = await (run ? run(place) : runStep(name, place, { ...options, agent }));
+  return { code, message: await readFile(place.terminationLog, 'utf8').catch(() => '') };
 }

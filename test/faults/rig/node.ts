@@ -11,7 +11,7 @@ import { failedStatus, modelRuns, neverRan, podEnds, restarting, running } from 
 
 /**
  * A node without kubelet, played by this process. Real are: binding, graceful deletion, the volume (a directory), the
- * agent's prepare and publish, and the loop around the model in a real shell. Played is: that a container runs them.
+ * agent's steps, and the loop around the model in a real shell. Played is: that a container runs them.
  */
 export interface PlayedNode {
   /** Name of the Node object. */
@@ -220,7 +220,7 @@ async function work(what: Work, behaviour: Behaviour, ending: AbortSignal): Prom
   }
   if (ending.aborted) return end(node, pod, failedStatus(143));
   if (behaviour.model === 'fails') return end(node, pod, behaviour.ends ?? failedStatus(3));
-  const published = await step(node, pod, 'publish');
+  const published = await step(node, pod, 'publish', behaviour.publish ? { run: behaviour.publish } : {});
   run.published = published.code;
   await behaviour.onPublished?.(pod);
   return end(node, pod, podEnds('publish', published.code, published.message));
