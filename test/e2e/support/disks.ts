@@ -1,5 +1,6 @@
 import { chmod, chown, mkdir } from 'node:fs/promises';
-import { run, succeeds } from '../../../hack/cluster/exec.ts';
+import { run } from '../../../hack/cluster/exec.ts';
+import { makeDisk, mountDisk, unmount } from '../../support/disk.ts';
 
 /** What a store lies on: a directory of the machine, memory, or a file system of its own in a file. */
 export interface VolumeSpec {
@@ -11,7 +12,7 @@ export interface VolumeSpec {
 /** Makes the root of a store. */
 export async function makeVolume(path: string, { kind, mib = 0, owner }: VolumeSpec): Promise<void> {
   await mkdir(path, { recursive: true });
-  if (kind === 'disk' && !(await mountDisk(path, mib))) await mountMemory(path, mib);
+  if (kind === 'disk' && !(await mountImage(path, mib))) await mountMemory(path, mib);
   if (kind === 'tmpfs') await mountMemory(path, mib);
   await chown(path, owner.uid, owner.gid);
   await chmod(path, 0o2775);
@@ -22,20 +23,15 @@ async function mountMemory(path: string, mib: number): Promise<void> {
 }
 
 /** An ext4 on a loop device. A machine without loop devices has a tmpfs instead, which is full and read-only in the same way. */
-async function mountDisk(path: string, mib: number): Promise<boolean> {
+async function mountImage(path: string, mib: number): Promise<boolean> {
   const image = `${path}.img`;
-  await run('truncate', ['--size', `${mib}M`, image]);
-  // No blocks are kept back for root: what is full for the tests is full for the pods.
-  if (await succeeds('mkfs.ext4', ['-q', '-F', '-m', '0', image]))
-    if (await succeeds('mount', ['-o', 'loop', image, path])) return true;
+  if ((await makeDisk(image, mib)) && (await mountDisk(image, path))) return true;
   console.log(`no loop device for ${path}: a tmpfs stands in for it`);
   return false;
 }
 
 /** Takes whatever is mounted there away, also when pods still hold it. */
-export async function removeVolume(path: string): Promise<void> {
-  await run('sh', ['-c', `while mountpoint -q "$1"; do umount -l "$1" || exit 1; done`, 'sh', path]);
-}
+export const removeVolume = unmount;
 
 /** Remounts a volume for reading only, or for writing again; waits out a file that is being written. */
 export async function setReadOnly(path: string, readOnly: boolean): Promise<void> {
