@@ -1,4 +1,8 @@
-import { OUTWARD_MUTANTS } from './mutants-outward.ts';
+import { AGENT_MUTANTS } from './mutants-agent.ts';
+import { ATTEMPT_MUTANTS } from './mutants-attempts.ts';
+import { CALLBACK_MUTANTS } from './mutants-callbacks.ts';
+import { ELSI_MUTANTS } from './mutants-elsi.ts';
+import { RUNTIME_MUTANTS } from './mutants-runtime.ts';
 
 /** A known bug: how to plant it, and the row that has to find it. */
 export interface Mutant {
@@ -6,6 +10,8 @@ export interface Mutant {
   /** What is broken, in words. */
   readonly breaks: string;
   readonly row: string;
+  /** After this a recovery counts as failed; longer where even the right program takes longer. @default 30 000 */
+  readonly recoveryMs?: number;
   readonly edits: readonly Edit[];
 }
 
@@ -177,5 +183,9 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  ...OUTWARD_MUTANTS,
+  ...AGENT_MUTANTS,
+  ...ATTEMPT_MUTANTS,
+  ...RUNTIME_MUTANTS,
+  ...CALLBACK_MUTANTS,
+  ...ELSI_MUTANTS,
 ];

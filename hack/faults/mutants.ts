@@ -64,6 +64,9 @@ async function tryMutant(id: string, mutant: Mutant, resultsFile: string): Promi
   );
 }
 
+/** Long enough for the right program, with few exceptions; a mutant that hangs is waited for so long. */
+const RECOVERY_MS = 30_000;
+
 /** Why a mutant proves nothing, or what its row said when it caught it. */
 type Outcome = { readonly alive: string } | { readonly said: string };
 
@@ -75,7 +78,7 @@ async function outcomeOf(mutant: Mutant): Promise<Outcome> {
     await runMocha([FAULT_FILES], {
       FAULTS_ONLY: mutant.row,
       FAULTS_RESULTS: results,
-      FAULTS_RECOVERY_MS: '30000',
+      FAULTS_RECOVERY_MS: String(mutant.recoveryMs ?? RECOVERY_MS),
       SHARD: '1/1',
       ANALYSIS_OPERATOR_SOURCE: directory,
     });

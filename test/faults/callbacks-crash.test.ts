@@ -93,8 +93,9 @@ describe('E2 the leader loses the API server alone', () => {
         own.halfOpen(true);
         await leads(second);
         const before = relay.sent('POST');
-        assert.equal(await first.exited(), 1, 'it says that it lost the lease');
         await came(sink, sink.deliveries.length + tasks.length);
+        assert.equal(relay.sent('POST'), before, 'the old leader sends on while the new one leads');
+        assert.equal(await first.exited(), 1, 'it says that it lost the lease');
         sink.answer(taken);
         await world.sound(Object.fromEntries(tasks.map((task) => [task, 'Succeeded'])));
         assert.equal(relay.sent('POST'), before, 'the old leader sent something after the new one led');

@@ -325,9 +325,22 @@ describe('J tasks of ELSI', () => {
 
   row('J10', 'two processes that both believe to lead make one run and tell one end', () =>
     inElsiWorld(async (elsi) => {
+      const { proxy } = elsi.world;
       const uids = Array.from({ length: 4 }, () => elsi.submit());
-      await Promise.all([elsi.sync({ forced: true }), elsi.sync({ forced: true })]);
+      // Both have decided to create all runs before the first one is created.
+      const decided = Promise.withResolvers<void>();
+      const creations = proxy.inject({
+        matches: ({ method, path }) => method === 'POST' && path.endsWith('/analysistasks'),
+        fault: { do: 'pass' },
+        times: 2 * uids.length,
+        before: async () => {
+          if (creations.hits() === 2 * uids.length) decided.resolve();
+          await decided.promise;
+        },
+      });
+      await Promise.all([elsi.sync({ forced: true, proxy }), elsi.sync({ forced: true, proxy })]);
       await elsi.complete(...uids);
+      assert.equal(creations.hits(), 2 * uids.length);
       for (const uid of uids) assert.equal(elsi.runs(uid), 1);
     }),
   );

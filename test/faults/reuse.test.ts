@@ -119,6 +119,7 @@ describe('K3 finished units are used again', () => {
         assert.deepEqual(await readFile(outputOf(world, 'again', 'a')), other);
         assert.match((await reusedBy(world, 'again')) ?? '', /1 copied from the task that is retried/);
       }),
+    { smoke: true },
   );
 
   row('K3/spoilt', 'of a result that somebody changed since: that unit runs again', () =>

@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant-list.ts';
 
-/** Known bugs of what goes outward: callbacks and ELSI. */
-export const OUTWARD_MUTANTS: readonly Mutant[] = [
+/** Known bugs of what tells receivers what became of a task. */
+export const CALLBACK_MUTANTS: readonly Mutant[] = [
   {
     name: 'ack-before-send',
     breaks: 'an event counts as delivered before anybody has it',
@@ -133,106 +133,70 @@ export const OUTWARD_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'token-for-ever',
-    breaks: 'a token is used until it is refused',
-    row: 'J1/renewal',
-    edits: [{ file: 'src/elsi/session.ts', find: 'const SHARE = 0.8;', replace: 'const SHARE = 100;' }],
-  },
-  {
-    name: 'answer-in-log',
-    breaks: 'what ELSI says with an error goes into the log',
-    row: 'J2',
+    name: 'answer-read-to-its-end',
+    breaks: 'a delivery counts only when the whole answer has come',
+    row: 'H2/drip',
     edits: [
       {
-        file: 'src/elsi/http.ts',
-        find: 'await answer.dump({ limit: MAX_PAGE_BYTES }).catch(() => undefined);',
-        replace: 'const said = await answer.text();',
-      },
-      {
-        file: 'src/elsi/http.ts',
-        find: 'ELSI answered ${status}`',
-        replace: 'ELSI answered ${status} ${said}`',
+        file: 'src/callbacks/send.ts',
+        find: 'await said.dump({ limit: MAX_ANSWER_BYTES }).catch(() => undefined);',
+        replace: 'await said.text();',
       },
     ],
   },
   {
-    name: 'one-bad-item-spoils-all',
-    breaks: 'an item that cannot be read makes the whole list unreadable',
-    row: 'J3/bad-items',
+    name: 'given-up-holds-back',
+    breaks: 'an event that was given up stays in the outbox, before those that follow',
+    row: 'H6/given-up',
     edits: [
       {
-        file: 'src/elsi/client.ts',
-        find: '      badItems++;',
-        replace: "      badItems++;\n      problem ??= new Error('an item cannot be read');",
+        file: 'src/callbacks/deliver.ts',
+        find: 'if (ended.has(entry.id) || (before',
+        replace: "if (ended.get(entry.id) === 'delivered' || (before",
+      },
+      {
+        file: 'src/reconcilers/task/outbox.ts',
+        find: 'filter(({ id }) => !seen.callbacks.has(id))',
+        replace: "filter(({ id }) => seen.callbacks.get(id) !== 'delivered')",
       },
     ],
   },
   {
-    name: 'blind-trust',
-    breaks: 'an end counts as shown because its PUT was answered',
-    row: 'J5/lie',
+    name: 'tried-for-ever',
+    breaks: 'an event that cannot be delivered is never given up',
+    row: 'H7/deadline',
     edits: [
       {
-        file: 'src/elsi/round.ts',
-        find: 'await deps.elsi.put(uid, { status, estimatedSeconds: seconds }, signal);',
+        file: 'src/callbacks/deliver.ts',
+        find: "answer.is === 'refused' || ageMs > patienceMs ?",
+        replace: "answer.is === 'refused' || ageMs > patienceMs + ageMs ?",
+      },
+    ],
+  },
+  {
+    name: 'id-of-the-delivery',
+    breaks: 'an event that is delivered again has another id',
+    row: 'A4',
+    edits: [
+      {
+        file: 'src/callbacks/deliver.ts',
+        find: 'const body = payloadOf(task, entry);',
         replace:
-          'await deps.elsi.put(uid, { status, estimatedSeconds: seconds }, signal);\n    if (run && isFinal(status)) return acknowledge(deps, run, { shown: status, signal });',
+          'const event = { ...entry, id: `${entry.id}-${now.getTime()}` };\n  const body = payloadOf(task, event);',
+      },
+      {
+        file: 'src/callbacks/deliver.ts',
+        find: 'signatureHeaders(entry.id, now',
+        replace: 'signatureHeaders(event.id, now',
       },
     ],
   },
   {
-    name: 'pending-runs-again',
-    breaks: 'a task that shows PENDING after COMPLETED runs once more',
-    row: 'J6',
+    name: 'old-leader-sends-on',
+    breaks: 'whoever delivers callbacks does not notice that the lease is lost',
+    row: 'E2/callbacks',
     edits: [
-      {
-        file: 'src/elsi/plan.ts',
-        find: "if (acknowledged(run) && want === 'FAILED' && task.status === 'PENDING')",
-        replace: "if (acknowledged(run) && task.status === 'PENDING')",
-      },
-    ],
-  },
-  {
-    name: 'absence-cancels',
-    breaks: 'a task that one list does not name is taken for gone',
-    row: 'J8',
-    edits: [
-      {
-        file: 'src/elsi/missing.ts',
-        find: 'const BELIEVED_AFTER = 3;',
-        replace: 'const BELIEVED_AFTER = 1;',
-      },
-    ],
-  },
-  {
-    name: 'told-after-letting-go',
-    breaks: 'a run is let go of before ELSI was told its end',
-    row: 'A5',
-    edits: [
-      {
-        file: 'src/elsi/round.ts',
-        find: '  if (rankOf(before.status) < rankOf(status)) {',
-        replace:
-          '  if (run && isFinal(status)) await acknowledge(deps, run, { shown: status, signal });\n  if (rankOf(before.status) < rankOf(status)) {',
-      },
-    ],
-  },
-  {
-    name: 'nothing-held-for-elsi',
-    breaks: 'an AnalysisTask of ELSI is made without its finalizer',
-    row: 'A6',
-    edits: [{ file: 'src/elsi/run.ts', find: 'finalizers: [FINALIZER.elsi],', replace: 'finalizers: [],' }],
-  },
-  {
-    name: 'old-leader-tells-on',
-    breaks: 'elsi-sync does not notice that it leads no longer',
-    row: 'E2/elsi',
-    edits: [
-      {
-        file: 'src/programs/elsi-sync.ts',
-        find: '    mayAct: isFresh,',
-        replace: '    mayAct: () => isFresh() || true,',
-      },
+      { file: 'src/callbacks/deliver.ts', find: '  if (!deps.mayAct()) return;\n', replace: '' },
       {
         file: 'src/programs/program.ts',
         find: 'AbortSignal.any([signal, lost, failed.signal])',
