@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import process from 'node:process';
 import { ANNOTATION } from '../../../src/api/keys.ts';
 import { agentRequest, STAGING } from '../../../src/api/request.ts';
 import { type Pod, untilAborted } from './pod.ts';
@@ -84,9 +85,7 @@ async function model(site: Site, pod: Pod, behaviour: Behaviour, ending: AbortSi
     const loop = spawn(
       '/bin/sh',
       ['-c', imageOf(site, pod).loop, 'analysis-loop', join(stagingOf(site, pod), STAGING.control)],
-      {
-        stdio: 'ignore',
-      },
+      { stdio: 'ignore', detached: true }, // a group of its own, as the processes of a container are
     );
     await exitOf(loop, ending);
   }
@@ -94,11 +93,20 @@ async function model(site: Site, pod: Pod, behaviour: Behaviour, ending: AbortSi
   if (behaviour.until) await Promise.race([behaviour.until, untilAborted(undefined, ending)]);
 }
 
+/** Grace of a pod here: what has not ended by then is killed with all its processes. */
+const GRACE_MS = 5000;
+
 async function exitOf(child: ChildProcess, ending: AbortSignal): Promise<void> {
-  const kill = (): void => void child.kill('SIGTERM');
-  ending.addEventListener('abort', kill, { once: true });
+  const { pid } = child;
+  let grace: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    child.kill('SIGTERM');
+    if (pid !== undefined) grace = setTimeout(() => process.kill(-pid, 'SIGKILL'), GRACE_MS);
+  };
+  ending.addEventListener('abort', stop, { once: true });
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  ending.removeEventListener('abort', kill);
+  ending.removeEventListener('abort', stop);
+  clearTimeout(grace);
 }
 
 function requestOf(pod: Pod) {
