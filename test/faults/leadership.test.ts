@@ -173,6 +173,29 @@ async function giveAddress({ metadata }: Pod, ip: string): Promise<void> {
 }
 
 describe('E3 two leaders', () => {
+  row('E3/claims', 'both have decided to claim before either claim is written: one is refused, one Job', () =>
+    inPair(
+      'claims',
+      async ({ world, own }) => {
+        const decided = Promise.withResolvers<void>();
+        let claims = 0;
+        for (const line of [own, world.proxy])
+          line.inject({
+            matches: (request) => kindOfWrite(request) === 'status Pending/Starting 1',
+            fault: { do: 'pass' },
+            before: async () => {
+              if (++claims === 2) decided.resolve();
+              await decided.promise;
+            },
+          });
+        await world.submit('t');
+        await world.sound({ t: 'Succeeded' });
+        assert.equal(claims, 2);
+      },
+      { forced: true },
+    ),
+  );
+
   const fromTheStart = (): Promise<void> => Promise.resolve();
   const blindness: Readonly<
     Record<string, readonly [string, readonly string[], (world: World) => Promise<unknown>]>

@@ -36,6 +36,11 @@ const EDITS: Readonly<Record<string, Edit>> = {
   },
   'job-label-managed-by-removed': { resource: 'jobs', patch: labels({ [LABEL.managedBy]: null }) },
   'job-labels-removed': { resource: 'jobs', patch: () => ({ metadata: { labels: null } }) },
+  // The API server gives a Job without any label those of its template: one has to stay.
+  'job-labels-replaced': {
+    resource: 'jobs',
+    patch: labels({ [LABEL.managedBy]: null, [LABEL.taskUid]: null, mine: 'x' }),
+  },
   'job-annotation-attempt-later': { resource: 'jobs', patch: annotations({ [ANNOTATION.attempt]: '7' }) },
   'job-annotation-attempt-garbage': { resource: 'jobs', patch: annotations({ [ANNOTATION.attempt]: 'x' }) },
   'job-annotations-removed': { resource: 'jobs', patch: () => ({ metadata: { annotations: null } }) },
