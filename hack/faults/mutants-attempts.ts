@@ -223,9 +223,21 @@ export const ATTEMPT_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'owner-is-the-only-proof',
+    breaks: 'the Job of an attempt whose owner was edited is taken for gone',
+    row: 'F8/job-owner-removed',
+    edits: [
+      {
+        file: 'src/reconcilers/task/observe.ts',
+        find: '(job) => job.ownerUid === uid || job.metadata.uid === jobUID,',
+        replace: '(job) => job.ownerUid === uid,',
+      },
+    ],
+  },
+  {
     name: 'found-by-label-alone',
     breaks: 'a Job whose labels were taken away is taken for gone',
-    row: 'F8/job-labels-removed',
+    row: 'F8/job-labels-replaced',
     edits: [
       {
         file: 'src/reconcilers/task/observe.ts',
@@ -235,14 +247,31 @@ export const ATTEMPT_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'halted-by-the-cache',
-    breaks: 'a task whose Job the cache does not show is Suspended or Cancelled without a live read',
-    row: 'E3/no-jobs',
+    name: 'old-copy-tidies-up',
+    breaks: 'an old copy of a task is acted on although a Job of a later attempt is there',
+    row: 'B7/two-leaders-retry',
     edits: [
       {
-        file: STOP,
-        find: "  if (seen.task.status?.attempt && !seen.live)\n    return { status: seen.task.status, ...noRemovals, needs: 'live' };\n  return desired",
-        replace: '  return desired',
+        file: 'src/reconcilers/task/plan.ts',
+        find: '  if (isOutdated(seen)) return { ...nothing(seen), requeueAfterMs: OUTDATED_RECHECK_MS };\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'refused-claim-starts',
+    breaks: 'whoever was refused a claim starts a Job all the same, under a name of its own',
+    row: 'E3/claims',
+    edits: [
+      {
+        file: 'src/controller/status-writer.ts',
+        find: 'return client.replaceStatus(object, status, options);',
+        replace: 'return client.replaceStatus(object, status, options).catch(() => object);',
+      },
+      {
+        file: 'src/jobs/names.ts',
+        find: 'sha256(`${task.uid}/${attempt}`)',
+        replace: 'sha256(`${task.uid}/${attempt}/${process.pid}`)',
       },
     ],
   },

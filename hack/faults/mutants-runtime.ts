@@ -173,8 +173,9 @@ export const RUNTIME_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'name-of-the-leader',
-    breaks: 'the name of a Job also follows from who creates it',
-    row: 'A2/unanswered',
+    breaks:
+      'the name of a Job also follows from who creates it, so a create request that is late does not collide',
+    row: 'A3/answered',
     edits: [
       {
         file: 'src/jobs/names.ts',
