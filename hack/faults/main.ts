@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { readResults, type Result } from '../../test/faults/rig/row.ts';
 import { ROOT } from '../gen/files.ts';
 import { countsOf, runMocha } from '../test/mocha.ts';
-import { FAULT_FILES, runMutants, shard, type Work } from './mutants.ts';
+import { FAULT_FILES, runMutants, shard, type Work } from './try-mutants.ts';
 import { writeReport } from './report.ts';
 import { sourcesHash } from './sources.ts';
 import { MUTANT, summaryOf } from './summary.ts';

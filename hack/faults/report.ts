@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Result } from '../../test/faults/rig/row.ts';
 import { ROOT } from '../gen/files.ts';
-import { MUTANTS } from './mutant-list.ts';
+import { MUTANTS } from './mutants/index.ts';
 import { MUTANT, PLAN, rowOf, type Summary } from './summary.ts';
 
 const FILE = join(ROOT, 'docs', 'reliability.md');

@@ -6,7 +6,8 @@ import process from 'node:process';
 import { readResults } from '../../test/faults/rig/row.ts';
 import { ROOT } from '../gen/files.ts';
 import { runMocha } from '../test/mocha.ts';
-import { type Mutant, MUTANTS } from './mutant-list.ts';
+import { MUTANTS } from './mutants/index.ts';
+import type { Mutant } from './mutants/mutant.ts';
 import { MUTANT } from './summary.ts';
 
 /** Every file with rows or plans; each process runs its part of them. */

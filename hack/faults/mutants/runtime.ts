@@ -1,4 +1,4 @@
-import type { Mutant } from './mutant-list.ts';
+import type { Mutant } from './mutant.ts';
 
 const INFORMER = 'src/controller/informer.ts';
 const TRANSPORT = 'src/controller/transport.ts';

@@ -1,4 +1,4 @@
-import type { Mutant } from './mutant-list.ts';
+import type { Mutant } from './mutant.ts';
 
 /** Known bugs of what tells receivers what became of a task. */
 export const CALLBACK_MUTANTS: readonly Mutant[] = [

@@ -1,4 +1,4 @@
-import type { Mutant } from './mutant-list.ts';
+import type { Mutant } from './mutant.ts';
 
 const PUBLISH = 'src/agent/publish.ts';
 const LOOP = 'src/api/loop.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { ROOT } from '../gen/files.ts';
-import { MUTANTS } from './mutant-list.ts';
+import { ROOT } from '../../gen/files.ts';
+import { MUTANTS } from './index.ts';
 
 describe('the mutants', () => {
   for (const { name, edits } of MUTANTS) {

@@ -1,4 +1,4 @@
-import type { Mutant } from './mutant-list.ts';
+import type { Mutant } from './mutant.ts';
 
 const OUTCOME = 'src/jobs/outcome.ts';
 const STOP = 'src/reconcilers/task/stop.ts';

@@ -1,30 +1,9 @@
-import { AGENT_MUTANTS } from './mutants-agent.ts';
-import { ATTEMPT_MUTANTS } from './mutants-attempts.ts';
-import { CALLBACK_MUTANTS } from './mutants-callbacks.ts';
-import { ELSI_MUTANTS } from './mutants-elsi.ts';
-import { RUNTIME_MUTANTS } from './mutants-runtime.ts';
-
-/** A known bug: how to plant it, and the row that has to find it. */
-export interface Mutant {
-  readonly name: string;
-  /** What is broken, in words. */
-  readonly breaks: string;
-  readonly row: string;
-  /** After this a recovery counts as failed; longer where even the right program takes longer. @default 30 000 */
-  readonly recoveryMs?: number;
-  readonly edits: readonly Edit[];
-}
-
-/** `find` stands exactly once in the file; a mutant that no longer fits its source is an error, not a survivor. */
-export interface Edit {
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
+import type { Mutant } from './mutant.ts';
 
 const TASK = 'src/reconcilers/task';
 
-export const MUTANTS: readonly Mutant[] = [
+/** Bugs of the write protocol: claims, identities, stale copies. */
+export const PROTOCOL_MUTANTS: readonly Mutant[] = [
   {
     name: 'generate-name',
     breaks: 'the API server makes up the name of a Job, so a second create does not collide',
@@ -183,9 +162,4 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  ...AGENT_MUTANTS,
-  ...ATTEMPT_MUTANTS,
-  ...RUNTIME_MUTANTS,
-  ...CALLBACK_MUTANTS,
-  ...ELSI_MUTANTS,
 ];

@@ -1,4 +1,4 @@
-import type { Mutant } from './mutant-list.ts';
+import type { Mutant } from './mutant.ts';
 
 /** Known bugs of what happens between this program and ELSI. */
 export const ELSI_MUTANTS: readonly Mutant[] = [
