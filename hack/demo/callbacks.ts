@@ -26,13 +26,13 @@ export function deployReceiver(
   });
 }
 
-/** Values of the chart for a receiver inside the cluster, without TLS. */
-export function callbackValues(url: string): Readonly<Record<string, string>> {
+/** Values of the chart for a receiver near the cluster, without TLS; `secret` names the Secret that signs. */
+export function callbackValues(url: string, secret = SECRET): Readonly<Record<string, string>> {
   const endpoint = `config.callbacks.${ENDPOINT}`;
   return {
-    callbackSecrets: `{${SECRET}}`,
+    callbackSecrets: `{${secret}}`,
     [`${endpoint}.url`]: url,
-    [`${endpoint}.secretDirectory`]: `/etc/analysis-callbacks/${SECRET}`,
+    [`${endpoint}.secretDirectory`]: `/etc/analysis-callbacks/${secret}`,
     [`${endpoint}.events`]: '{started,succeeded,partiallySucceeded,failed,cancelled}',
     [`${endpoint}.allowHttp`]: 'true',
     [`${endpoint}.allowPrivateAddresses`]: 'true',

@@ -13,7 +13,7 @@ import type { Behaviour, PlannedTask } from './plan.ts';
 export interface Aftermath {
   readonly people: readonly PlannedTask[];
   readonly tasks: readonly AnalysisTask[];
-  /** Seconds since 1970 between which the disk was full. */
+  /** Milliseconds since 1970 between which the disk was full. */
   readonly diskFull: readonly { readonly fromMs: number; readonly toMs: number }[];
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { Command, InvalidArgumentError } from 'commander';
@@ -45,6 +45,10 @@ async function main({ seed, minutes, tasks, faultEvery, docs }: Flags): Promise<
     STORM_REPORT: file,
     ANALYSIS_CLUSTER_AUDIT: 'true',
   });
+  if (!existsSync(file)) {
+    console.log('storm: broke off before it could be judged; see above');
+    return 1;
+  }
   const report = stormReport.parse(JSON.parse(readFileSync(file, 'utf8')));
   if (docs) writeReport(report);
   for (const violation of report.violations) console.log(`VIOLATION ${violation}`);

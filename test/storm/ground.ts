@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { parseOptions } from '../../hack/cluster/options.ts';
 import { readSettings } from '../../hack/cluster/settings.ts';
+import { callbackValues } from '../../hack/demo/callbacks.ts';
 import { type StandIn, startStandIn } from '../../hack/elsi-stand-in/server.ts';
 import type { Behaviour } from '../../hack/storm/plan.ts';
 import type { ModelSpecInput } from '../../src/api/model.ts';
@@ -33,8 +34,6 @@ export interface Elsi {
   up(): Promise<void>;
 }
 
-/** Of callbacks: the endpoint that tasks name. */
-export const ENDPOINT = 'lab';
 const SECRET = 'storm-hook';
 const RUN = ['/opt/sh-model/model.sh', '{input}', '{output}'];
 const PATIENT: ModelSpecInput['failure'] = { maxAttempts: 4, backoffSeconds: 10 };
@@ -119,7 +118,7 @@ async function installAll(elsi: Elsi, receiver: Sink): Promise<void> {
   const settings = {
     ...syncSettings(elsi.now().url, STORM, models),
     ...AS_INSTALLED,
-    ...callbackSettings(receiver),
+    ...callbackValues(receiver.url, SECRET),
     // A task that names no model of the catalogue waits for one this long.
     'config.pendingDeadlineSeconds': '120',
     'config.storeAgent.sweepIntervalSeconds': '60',
@@ -131,18 +130,6 @@ async function installAll(elsi: Elsi, receiver: Sink): Promise<void> {
   await changeRelease(settings);
   // Nobody resolves names of Services in this cluster.
   await changeRelease({ 'config.storeAgent.urlTemplate': `http://${await storeAgentAddress()}:9809` });
-}
-
-function callbackSettings({ url }: Sink): Readonly<Record<string, string>> {
-  const endpoint = `config.callbacks.${ENDPOINT}`;
-  return {
-    callbackSecrets: `{${SECRET}}`,
-    [`${endpoint}.url`]: url,
-    [`${endpoint}.secretDirectory`]: `/etc/analysis-callbacks/${SECRET}`,
-    [`${endpoint}.events`]: '{started,succeeded,partiallySucceeded,failed,cancelled}',
-    [`${endpoint}.allowHttp`]: 'true',
-    [`${endpoint}.allowPrivateAddresses`]: 'true',
-  };
 }
 
 const secretOf = (namespace: string, name: string, stringData: Readonly<Record<string, string>>): object => ({

@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { ENDPOINT } from '../../hack/demo/callbacks.ts';
 import type { PlannedTask } from '../../hack/storm/plan.ts';
 import type { TaskSpecInput } from '../../src/api/task.ts';
 import { eventually } from '../support/eventually.ts';
 import { site, STORM } from '../e2e/support/site.ts';
 import { task } from '../e2e/support/work.ts';
 import { datasetOf, layLate, layRequired } from './datasets.ts';
-import { ENDPOINT, type Ground, modelOf } from './ground.ts';
+import { type Ground, modelOf } from './ground.ts';
 
 /* The people of a storm: each asks for one analysis, some change their mind. Like people they try again when refused. */
 
@@ -44,8 +45,9 @@ async function persist(what: string, act: () => Promise<void>): Promise<void> {
   }
 }
 
-function ask({ elsi }: Ground, planned: PlannedTask): Promise<void> {
-  return planned.way === 'elsi' ? askElsi(elsi, planned) : task(planned.name, specOf(planned), STORM);
+async function ask({ elsi }: Ground, planned: PlannedTask): Promise<void> {
+  if (planned.way === 'elsi') askElsi(elsi, planned);
+  else await task(planned.name, specOf(planned), STORM);
 }
 
 function specOf(planned: PlannedTask): TaskSpecInput {
@@ -62,13 +64,12 @@ function specOf(planned: PlannedTask): TaskSpecInput {
 const elsiModel = (planned: PlannedTask): string =>
   `storm_${modelOf(planned.behaviour).slice('e2e-storm-'.length)}`;
 
-async function askElsi(elsi: Ground['elsi'], planned: PlannedTask): Promise<void> {
+function askElsi(elsi: Ground['elsi'], planned: PlannedTask): void {
   elsi.now().add({
     task_uid: planned.name,
     model_name: elsiModel(planned),
     dataset_uid_label: `corpus_${datasetOf(planned)}`,
   });
-  await Promise.resolve();
 }
 
 async function bringRequired(planned: PlannedTask): Promise<void> {

@@ -44,7 +44,7 @@ describe(`a storm of ${plan.minutes} min over ${plan.tasks} tasks, seed ${plan.s
   let witness: Witness;
   let struck: readonly Struck[] = [];
   let unable: readonly string[] = [];
-  let aftermath: Aftermath;
+  let aftermath: Aftermath; // undefined until the storm is over
   let startedAt = 0;
   const found: string[] = [];
 
@@ -142,7 +142,7 @@ describe(`a storm of ${plan.minutes} min over ${plan.tasks} tasks, seed ${plan.s
   });
 
   after('write the report', async () => {
-    if (env.STORM_REPORT === '') return;
+    if (env.STORM_REPORT === '' || !aftermath) return;
     const phases = Object.groupBy(aftermath.tasks, ({ status }) => endOf(status ?? {}));
     const report: StormReport = {
       ...plan,

@@ -1,6 +1,7 @@
-import { link, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OPERATOR } from '../e2e/support/site.ts';
+import { isCrash } from '../faults/rig/oracles.ts';
 
 /* kubelet keeps the log of a container and of the one before; of operators that are killed all the time all are kept. */
 
@@ -19,28 +20,29 @@ export async function startWitness(cluster: string): Promise<Witness> {
   const kept = join(cluster, 'storm-logs');
   await rm(kept, { recursive: true, force: true }); // of an earlier storm
   await mkdir(kept, { recursive: true });
-  const own = await mkdtemp(join(kept, 'run-'));
-  const look = (): Promise<void> => keep(logs, own).catch(() => undefined);
+  const look = (): Promise<void> => keep(logs, kept);
   const timer = setInterval(() => void look(), LOOK_MS);
   return {
     async crashes() {
       await look();
-      const files = await readdir(own);
-      const texts = await Promise.all(files.map((file) => readFile(join(own, file), 'utf8')));
-      return texts.flatMap((text) =>
-        text.split('\n').filter((line) => /unhandled|TypeError|ReferenceError|RangeError/i.test(line)),
-      );
+      const files = await readdir(kept);
+      if (files.length === 0) return ['no log of an operator was kept'];
+      const texts = await Promise.all(files.map((file) => readFile(join(kept, file), 'utf8')));
+      return texts.flatMap((text) => text.split('\n').filter(isCrash));
     },
     stop: () => clearInterval(timer),
   };
 }
 
-async function keep(logs: string, own: string): Promise<void> {
-  const pods = (await readdir(logs)).filter((name) => name.startsWith(`${OPERATOR.namespace}_`));
+/** Whatever goes away meanwhile was kept before. */
+const namesIn = (directory: string): Promise<string[]> => readdir(directory).catch(() => []);
+
+async function keep(logs: string, kept: string): Promise<void> {
+  const pods = (await namesIn(logs)).filter((name) => name.startsWith(`${OPERATOR.namespace}_`));
   for (const pod of pods)
-    for (const container of await readdir(join(logs, pod)))
-      for (const file of await readdir(join(logs, pod, container)))
-        await link(join(logs, pod, container, file), join(own, `${pod}_${container}_${file}`)).catch(
+    for (const container of await namesIn(join(logs, pod)))
+      for (const file of await namesIn(join(logs, pod, container)))
+        await link(join(logs, pod, container, file), join(kept, `${pod}_${container}_${file}`)).catch(
           () => undefined, // has it already
         );
 }

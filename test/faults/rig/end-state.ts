@@ -12,7 +12,7 @@ import { grantsOfOperator } from '../../support/rights.ts';
 import { rightOf } from '../../support/verbs.ts';
 import { type Expected, RECOVERY_MS } from './expected.ts';
 import type { PlayedNode } from './node.ts';
-import { foreignLabels } from './oracles.ts';
+import { foreignLabels, isCrash } from './oracles.ts';
 import type { Proxy } from './proxy.ts';
 import { publications } from './volume.ts';
 
@@ -121,7 +121,7 @@ async function stuck(world: Place): Promise<string[]> {
 function crashes(operator: Operator): string[] {
   return operator
     .log()
-    .filter((line) => /unhandled|TypeError|ReferenceError|RangeError|\bERR_/i.test(line))
+    .filter(isCrash)
     .map((line) => `O6 ${line.slice(0, 500)}`);
 }
 

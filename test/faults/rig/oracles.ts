@@ -158,3 +158,7 @@ export function groupBy<T>(list: readonly T[], keyOf: (item: T) => string): Map<
   }
   return groups;
 }
+
+/** O6: whether a line of an operator's log tells of a fault in the program. */
+export const isCrash = (line: string): boolean =>
+  /unhandled|TypeError|ReferenceError|RangeError|\bERR_/i.test(line);
