@@ -31,7 +31,7 @@ export async function demo(write: Write): Promise<number> {
   const kube = createKube(cluster.access);
   try {
     const { store, dataset, standIn, receiver } = await prepare({ cluster, kube, steps, write });
-    const run = await nextRun(kube);
+    const run = await nextRun(kube, store);
     const refused = await steps.step('a task that must be refused', () => tryRefused(kube, run, write));
     const tasks = demoTasks(run, dataset.recordings);
     const seen = await steps.step(`run ${run}: ${tasks.length} tasks`, () => runTasks({ kube, tasks, run }));

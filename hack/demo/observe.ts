@@ -2,8 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { API_VERSION } from '../../src/api/keys.ts';
 import { isTerminal, taskStatus, type TaskStatus } from '../../src/api/task.ts';
+import { STAGING } from '../../src/api/request.ts';
+import { DATASET_PATH } from './dataset.ts';
 import type { Kube } from './kube.ts';
 import { NAMESPACE, RUN_LABEL } from './names.ts';
+import type { Store } from './store.ts';
 import type { DemoTask } from './tasks.ts';
 
 /** A task as the cluster shows it now. */
@@ -44,10 +47,18 @@ function seenOf({ metadata, spec: { model }, status }: z.output<typeof taskObjec
   return { name: metadata.name, model, created: Date.parse(metadata.creationTimestamp), status };
 }
 
-/** One more than the highest number that any task carries. */
-export async function nextRun(kube: Kube): Promise<number> {
+/** The number of the next run; results on the volume outlive the cluster that made them, and nothing publishes over them. */
+export async function nextRun(kube: Kube, store: Store): Promise<number> {
   const { items } = await listTasks(kube, '');
-  const numbers = items.map(({ metadata }) => Number(metadata.labels[RUN_LABEL] ?? 0));
+  const labels = items.map(({ metadata }) => metadata.labels[RUN_LABEL] ?? '');
+  const files = await store.list(`${DATASET_PATH}/${STAGING.outputs}`);
+  return runAfter(labels, files);
+}
+
+/** One more than the highest number that any task carries, or any directory of results below `outputs`. */
+export function runAfter(labels: readonly string[], files: readonly string[]): number {
+  const published = files.map((file) => /^[a-z-]+-(\d{1,6})\//.exec(file)?.[1]);
+  const numbers = [...labels, ...published].map(Number);
   return 1 + Math.max(0, ...numbers.filter((number) => Number.isInteger(number)));
 }
 
